@@ -1,0 +1,13 @@
+/** Envoy configuration messages, for the control plane's translation and for L7 proxies. */
+export * as cluster from './gen/envoy/config/cluster/v3/cluster_pb.js'
+export * as address from './gen/envoy/config/core/v3/address_pb.js'
+export * as core from './gen/envoy/config/core/v3/base_pb.js'
+export * as configSource from './gen/envoy/config/core/v3/config_source_pb.js'
+export * as endpoint from './gen/envoy/config/endpoint/v3/endpoint_pb.js'
+export * as endpointComponents from './gen/envoy/config/endpoint/v3/endpoint_components_pb.js'
+export * as listener from './gen/envoy/config/listener/v3/listener_pb.js'
+export * as listenerComponents from './gen/envoy/config/listener/v3/listener_components_pb.js'
+export * as route from './gen/envoy/config/route/v3/route_pb.js'
+export * as routeComponents from './gen/envoy/config/route/v3/route_components_pb.js'
+export * as router from './gen/envoy/extensions/filters/http/router/v3/router_pb.js'
+export * as hcm from './gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'

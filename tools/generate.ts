@@ -1,0 +1,48 @@
+/**
+ * Writes src/proto/gen: JavaScript and type declarations for every message in proto/*.binpb.
+ * The launcher runs it when the result is missing or older than its sources (about two seconds).
+ */
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import {
+  CodeGeneratorRequestSchema,
+  CodeGeneratorResponseSchema,
+  FileDescriptorSetSchema,
+} from '@bufbuild/protobuf/wkt'
+
+const root = resolve(import.meta.dirname, '..')
+const target = join(root, 'src/proto/gen')
+const staging = `${target}.${process.pid}.tmp`
+
+const files = ['envoy', 'istio'].flatMap(
+  (name) =>
+    fromBinary(FileDescriptorSetSchema, readFileSync(join(root, `proto/${name}.binpb`))).file,
+)
+const byName = new Map(files.map((file) => [file.name, file]))
+// The library ships Google's own well-known types; generating them again would make two of each.
+const wellKnown = (name: string) => name.startsWith('google/protobuf/')
+
+const request = create(CodeGeneratorRequestSchema, {
+  parameter: 'target=js+dts,import_extension=js',
+  protoFile: [...byName.values()],
+  fileToGenerate: [...byName.keys()].filter((name) => !wellKnown(name)),
+})
+const output = execFileSync(
+  process.execPath,
+  [join(root, 'node_modules/@bufbuild/protoc-gen-es/bin/protoc-gen-es')],
+  { input: toBinary(CodeGeneratorRequestSchema, request), maxBuffer: 256 * 1024 * 1024 },
+)
+const response = fromBinary(CodeGeneratorResponseSchema, output)
+if (response.error !== '') throw new Error(response.error)
+
+rmSync(staging, { recursive: true, force: true })
+for (const file of response.file) {
+  const path = join(staging, file.name)
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(path, file.content)
+}
+writeFileSync(join(staging, '.stamp'), `${response.file.length} files\n`)
+rmSync(target, { recursive: true, force: true })
+renameSync(staging, target)
