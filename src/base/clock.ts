@@ -79,12 +79,11 @@ export class FakeClock implements Clock {
   }
 
   every(periodMs: number, callback: () => void): Timer {
-    let timer = this.after(periodMs, tick)
-    const clock = this
-    function tick(): void {
-      timer = clock.after(periodMs, tick)
+    const tick = (): void => {
+      timer = this.after(periodMs, tick)
       callback()
     }
+    let timer = this.after(periodMs, tick)
     return { cancel: () => timer.cancel() }
   }
 

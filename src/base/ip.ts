@@ -17,7 +17,10 @@ function parseV6(text: string): Uint8Array {
   let source = text
   const dot = source.lastIndexOf(':')
   if (source.includes('.')) {
-    const [a = 0, b = 0, c = 0, d = 0] = source.slice(dot + 1).split('.').map(Number)
+    const [a = 0, b = 0, c = 0, d = 0] = source
+      .slice(dot + 1)
+      .split('.')
+      .map(Number)
     source = `${source.slice(0, dot + 1)}${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`
   }
   const [head = '', tail] = source.split('::')
@@ -43,7 +46,8 @@ export function unmap(bytes: Uint8Array): Uint8Array {
 /** The canonical text (RFC 5952 for IPv6). Throws a RangeError on a wrong length. */
 export function formatIp(bytes: Uint8Array): string {
   if (bytes.length === 4) return bytes.join('.')
-  if (bytes.length !== 16) throw new RangeError(`an IP address has 4 or 16 bytes, not ${bytes.length}`)
+  if (bytes.length !== 16)
+    throw new RangeError(`an IP address has 4 or 16 bytes, not ${bytes.length}`)
   const groups: number[] = []
   for (let index = 0; index < 16; index += 2) {
     groups.push(((bytes[index] ?? 0) << 8) | (bytes[index + 1] ?? 0))

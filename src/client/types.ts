@@ -23,6 +23,8 @@ export interface ListOptions {
   readonly limit?: number
   readonly continue?: string
   readonly resourceVersion?: string
+  /** Ask for PartialObjectMetadata: enough for those who only look at labels, owners and times. */
+  readonly metadataOnly?: boolean
 }
 
 export interface DeleteOptions {
@@ -41,8 +43,16 @@ export interface KubeClient {
   ): Promise<T | undefined>
   list<T extends KubeObject>(gvr: GroupVersionResource, options?: ListOptions): Promise<KubeList<T>>
   /** The namespace comes from `object.metadata.namespace`. */
-  create<T extends KubeObject>(gvr: GroupVersionResource, object: T, options?: WriteOptions): Promise<T>
-  update<T extends KubeObject>(gvr: GroupVersionResource, object: T, options?: WriteOptions): Promise<T>
+  create<T extends KubeObject>(
+    gvr: GroupVersionResource,
+    object: T,
+    options?: WriteOptions,
+  ): Promise<T>
+  update<T extends KubeObject>(
+    gvr: GroupVersionResource,
+    object: T,
+    options?: WriteOptions,
+  ): Promise<T>
   patch<T extends KubeObject>(
     gvr: GroupVersionResource,
     namespace: string | undefined,
@@ -75,7 +85,12 @@ export interface KubeClient {
     signal: AbortSignal,
   ): AsyncIterable<WatchEvent<T>>
   /** A plain request for what the above does not cover (`/version`, `/apis` ...). */
-  raw(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<RawAnswer>
+  raw(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers?: Record<string, string>,
+  ): Promise<RawAnswer>
 }
 
 export interface RawAnswer {

@@ -1,0 +1,6 @@
+/** The Kubernetes client: verbs, watches, informers, work queues, configuration. */
+export * from './client.ts'
+export * from './config.ts'
+export * from './informer.ts'
+export * from './queue.ts'
+export * from './types.ts'

@@ -1,0 +1,42 @@
+/** The controllers that make a registry behave like a cluster: composed here, in start order. */
+import { type Clock, type Component, type Logger, startAll, stopAll } from '../base/index.ts'
+import type { KubeClient } from '../client/index.ts'
+import { type ControllerContext, EventRecorder, SharedInformers } from './context.ts'
+import { DaemonSetController } from './daemon-set.ts'
+import { DeploymentController } from './deployment.ts'
+import { EndpointSliceController } from './endpoint-slice.ts'
+import { GarbageCollector } from './garbage.ts'
+import { NamespaceController } from './namespace.ts'
+import { ReplicaSetController } from './replica-set.ts'
+
+export { EventRecorder, SharedInformers } from './context.ts'
+
+export interface ControllersOptions {
+  readonly client: KubeClient
+  readonly clock: Clock
+  readonly logger: Logger
+  /** The API server's root, for `kube-root-ca.crt`. */
+  readonly caPem: string
+}
+
+export function createControllers(options: ControllersOptions): Component {
+  const { client, clock, caPem } = options
+  const logger = options.logger.child('controllers')
+  const informers = new SharedInformers({ client, clock, logger })
+  const events = new EventRecorder({ client, clock, logger, component: 'weft-controllers' })
+  const context: ControllerContext = { client, clock, logger, informers, events }
+  const parts: Component[] = [
+    new NamespaceController(context, caPem),
+    new ReplicaSetController(context),
+    new DeploymentController(context),
+    new DaemonSetController(context),
+    new EndpointSliceController(context),
+    new GarbageCollector(context),
+  ]
+  // Controllers name their informers when constructed; caches are full before any controller acts.
+  const order: Component[] = [informers, ...parts]
+  return {
+    start: (signal) => startAll(order, signal),
+    stop: (deadline) => stopAll(order, deadline),
+  }
+}
