@@ -40,6 +40,8 @@ const patchContentTypes: Record<PatchType, string> = {
 }
 
 export interface ClosableKubeClient extends KubeClient {
+  /** Hands over the chunks of a body as they come, for logs; returns at its end. */
+  stream(path: string, onChunk: (chunk: Buffer) => void, signal?: AbortSignal): Promise<void>
   close(): void
 }
 
@@ -187,6 +189,12 @@ class HttpKubeClient implements ClosableKubeClient {
       ...(encoded === undefined ? {} : { body: encoded }),
     })
     return { code: answer.code, headers: answer.headers, body: await readAll(answer) }
+  }
+
+  async stream(path: string, onChunk: (chunk: Buffer) => void, signal?: AbortSignal): Promise<void> {
+    const answer = await this.#transport.request('GET', path, signal === undefined ? {} : { signal })
+    if (answer.code !== 200) throw await failure(answer)
+    for await (const chunk of answer.stream as AsyncIterable<Buffer>) onChunk(chunk)
   }
 
   close(): void {

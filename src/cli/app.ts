@@ -1,0 +1,55 @@
+/** The command line: commands in the order of a user's tasks, errors with the next step, exit codes for scripts. */
+import { Command, CommanderError } from 'commander'
+import { MeshError } from '../base/index.ts'
+import { addCompletion } from './commands/completion.ts'
+import { addDown } from './commands/down.ts'
+import { addKubeconfig } from './commands/kubeconfig.ts'
+import { addKubectl } from './commands/kubectl.ts'
+import { addLogs } from './commands/logs.ts'
+import { addStatus } from './commands/status.ts'
+import { addUp } from './commands/up.ts'
+import { addVersion } from './commands/version.ts'
+import type { CommandContext } from './context.ts'
+import { exitCodes } from './exit-codes.ts'
+import { formatError } from './output.ts'
+
+export function createProgram(context: CommandContext): Command {
+  const program = new Command('weft')
+    .description("A service mesh that speaks Istio's API, on one machine or on Kubernetes.")
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureOutput({ writeOut: context.terminal.out, writeErr: context.terminal.err })
+    .showSuggestionAfterError()
+  if (context.platform !== 'linux') {
+    program.addHelpText(
+      'before',
+      `Meshes run on Linux only; on ${context.platform} the commands that need no mesh work.\n`,
+    )
+  }
+  addUp(program, context)
+  addStatus(program, context)
+  addKubeconfig(program, context)
+  addKubectl(program, context)
+  addLogs(program, context)
+  addDown(program, context)
+  addVersion(program, context)
+  addCompletion(program, context)
+  for (const command of program.commands) command.exitOverride()
+  return program
+}
+
+/** Runs one command line; never throws. */
+export async function main(args: readonly string[], context: CommandContext): Promise<void> {
+  try {
+    await createProgram(context).parseAsync(args, { from: 'user' })
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // Commander has printed its text already; help and version are no failures.
+      context.setExitCode(error.exitCode === 0 ? exitCodes.ok : exitCodes.usage)
+      return
+    }
+    context.terminal.err(formatError(error))
+    const prerequisites = error instanceof MeshError && error.code.includes('PREREQUISITES')
+    context.setExitCode(prerequisites ? exitCodes.prerequisites : exitCodes.failed)
+  }
+}

@@ -1,0 +1,37 @@
+/** `weft down`: stops the mesh and everything in it. */
+import { type Command, Option } from 'commander'
+import { stateHome, stopMesh } from '../../standalone/index.ts'
+import { type CommandContext, pathsOf } from '../context.ts'
+import { formatStructured, ProgressPrinter } from '../output.ts'
+
+export function addDown(program: Command, context: CommandContext): void {
+  program
+    .command('down')
+    .description('stop the mesh: no process, namespace, rule or socket is left; objects are kept')
+    .option('--name <mesh>', 'name of the mesh', 'default')
+    .option('--purge', 'remove its objects, certificates and logs as well')
+    .addOption(new Option('-o, --output <format>', 'print the result as').choices(['json', 'yaml']))
+    .addHelpText('after', '\nExamples:\n  weft down\n  weft down --purge')
+    .action(async (options: { name: string; purge?: boolean; output?: 'json' | 'yaml' }) => {
+      const progress = new ProgressPrinter(context.terminal)
+      progress.begin('stopping')
+      const purge = options.purge === true
+      const home = stateHome(context.environment)
+      const wasRunning = await stopMesh({ name: options.name, purge, stateHome: home })
+      const stateDirectory = pathsOf(context, options.name).root
+      progress.done(wasRunning ? 'stopped' : 'nothing was running')
+      progress.end()
+      if (options.output !== undefined) {
+        context.terminal.out(
+          formatStructured(
+            { name: options.name, wasRunning, stateDirectory, purged: purge },
+            options.output,
+          ),
+        )
+      } else if (purge) context.terminal.out(`Removed ${stateDirectory}.\n`)
+      else
+        context.terminal.out(
+          `The objects are kept in ${stateDirectory}; weft up brings them back.\n`,
+        )
+    })
+}
