@@ -1,0 +1,10 @@
+/** gRPC servers and clients over TLS which we accept and check ourselves; protobuf-es messages. */
+export * from './channel.ts'
+export type { ClientStream, StreamEnd } from './client-stream.ts'
+export type { Encodable, Method } from './codec.ts'
+export { bearerToken, callHeaders, readText, type TextSource } from './credentials.ts'
+export * from './errors.ts'
+export type { CallContext, CallPeer } from './peer.ts'
+export * from './server.ts'
+export type { ServerStream } from './server-stream.ts'
+export type { ListenAddress, ServingCertificate } from './tls.ts'
