@@ -1,7 +1,7 @@
 /** ReplicaSet → Pods: keeps the wanted number, adopts by ownerReference, counts for the status. */
 import type { Component } from '../base/index.ts'
 import { type Informer, objectKey, WorkQueue } from '../client/index.ts'
-import { resources } from '../kube/index.ts'
+import { ApiError, resources } from '../kube/index.ts'
 import { type ControllerContext, Expectations } from './context.ts'
 import { conditionAgeMs, podFromTemplate, sameStatus } from './pods.ts'
 import {
@@ -88,6 +88,8 @@ export class ReplicaSetController implements Component {
           events.record(set, 'Normal', 'SuccessfulCreate', `Created pod: ${pod.metadata.name}`)
         } catch (error) {
           this.#expectations.seen(key, `+${pod.metadata.name}`)
+          // The namespace is being emptied, and this set with it.
+          if (namespaceTerminating(error)) return
           events.record(
             set,
             'Warning',
@@ -138,6 +140,13 @@ export class ReplicaSetController implements Component {
       { subresource: 'status' },
     )
   }
+}
+
+function namespaceTerminating(error: unknown): boolean {
+  return (
+    error instanceof ApiError &&
+    error.status.details?.causes?.some((cause) => cause.reason === 'NamespaceTerminating') === true
+  )
 }
 
 export function controllerUid(pod: Pod): string[] {
