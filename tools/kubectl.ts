@@ -1,12 +1,16 @@
-/** The pinned kubectl and helm for tests and benches; run as a program it fetches both versions. */
-import { helmPath, kubectlPath } from '../src/cli/kubectl-tool.ts'
+/** For tests: the pinned kubectl and helm, downloaded on the first use with a word on the terminal. */
+import * as tool from '../src/cli/kubectl-tool.ts'
 
-export { helmPath, kubectlPath }
+const options = {
+  onFetch: (what: string): void => void process.stderr.write(`fetching ${what} ...\n`),
+}
 
-if (import.meta.main) {
-  for (const version of ['1.35', '1.32'] as const) {
-    console.log(
-      await kubectlPath(version, { onFetch: (what) => console.log(`fetching ${what} ...`) }),
-    )
-  }
+/** The path of the pinned kubectl. */
+export function kubectlPath(version: tool.KubectlVersion): Promise<string> {
+  return tool.kubectlPath(version, options)
+}
+
+/** The path of the helm that comes with it. */
+export function helmPath(version: tool.KubectlVersion): Promise<string> {
+  return tool.helmPath(version, options)
 }

@@ -1,2 +1,12 @@
-/** Kubernetes object shapes, names, selectors and Status objects; no I/O. */
+/** Kubernetes object shapes, names, selectors, quantities, times and Status objects; no I/O. */
+export * from './field-errors.ts'
+export * from './gvk.ts'
+export * from './limits.ts'
+export * from './metadata.ts'
+export * from './names.ts'
+export * from './quantity.ts'
+export * from './resources.ts'
+export * from './selectors.ts'
+export * from './status.ts'
+export * from './time.ts'
 export * from './types.ts'

@@ -1,0 +1,10 @@
+/** Bounds on what schemas and objects may make us do. */
+
+/** Complaints about one object; after that many, more of them help nobody. */
+export const maxFieldErrors = 100
+
+/** Nesting of objects that is followed. */
+export const maxDepth = 500
+
+/** Compiled patterns kept; the bundles have about 150 different ones. */
+export const maxCompiledPatterns = 2000
