@@ -12,6 +12,8 @@ export interface SocketOptions {
   /** IP_TRANSPARENT / IPV6_TRANSPARENT, best effort. */
   readonly transparent?: boolean
   readonly reusePort?: boolean
+  /** Family 6 only: refuse IPv4. Default false, so that one socket serves both. */
+  readonly ipv6Only?: boolean
   /** TCP keepalive in seconds. */
   readonly keepalive?: { readonly idle: number; readonly interval: number; readonly count: number }
 }
@@ -27,6 +29,20 @@ export interface OriginalDestination {
   readonly family: 4 | 6
 }
 
+/** SO_PEERCRED: the process that connected, or that listens. */
+export interface PeerCredentials {
+  readonly pid: number
+  readonly uid: number
+  readonly gid: number
+}
+
+/** A child that ended: with a code, or by a signal. */
+export interface EndedChild {
+  readonly pid: number
+  readonly exitCode?: number
+  readonly signal?: number
+}
+
 /** One packet of a SEQPACKET socket. */
 export interface Packet {
   readonly data: Uint8Array
@@ -34,14 +50,14 @@ export interface Packet {
   readonly fds: readonly number[]
 }
 
-/**
- * One end of a SEQPACKET connection. A worker thread blocks in recvmsg; `close` ends it by shutdown.
- */
+/** One end of a SEQPACKET connection, driven by the event loop. */
 export interface SeqPacketConnection {
+  readonly peer: PeerCredentials
   /** Rejects when the packet is longer than the peer's buffer or the peer is gone. */
   send(data: Uint8Array, fds?: readonly number[]): Promise<void>
-  /** Undefined at the end of the stream. */
+  /** Undefined at the end of the stream, and after `close`. One call at a time. */
   receive(): Promise<Packet | undefined>
+  /** Also closes descriptors which were received but not taken. */
   close(): void
 }
 

@@ -1,0 +1,364 @@
+/**
+ * A mesh small enough for one test process: a node's network namespace, pods as namespaces with
+ * routed veths, a node proxy fed through a real ZDS socket, a certificate authority, and the store
+ * in the place of the control plane. Packets, TLS, redirection rules and sockets are real.
+ */
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import net from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import {
+  type Clock,
+  createLogger,
+  LogControl,
+  type Logger,
+  parseIp,
+  silentLogger,
+  systemClock,
+} from '../../src/base/index.ts'
+import type { CertificateSource } from '../../src/identity/index.ts'
+import {
+  closeFd,
+  connectTcp,
+  createNetns,
+  findTool,
+  ipBatch,
+  listenTcp,
+  runRules,
+  runTool,
+  SystemCallError,
+  type ToolResult,
+  withNetns,
+} from '../../src/linux/index.ts'
+import { NodeProxy, readConfig } from '../../src/nodeproxy/index.ts'
+import { create, security, workload } from '../../src/proto/index.ts'
+import {
+  createCaCertificate,
+  generateEcKeyPair,
+  issueCertificate,
+  parseCsr,
+} from '../../src/x509/index.ts'
+import { ZdsServer } from '../../src/zds/index.ts'
+
+/** Why network tests can't run here, or undefined. */
+export function refusal(file: string): string | undefined {
+  try {
+    closeFd(createNetns())
+    if (findTool('iptables-restore') === undefined) throw new Error('no iptables-restore')
+    return undefined
+  } catch (error) {
+    const known = error instanceof SystemCallError && error.errno === 'EPERM'
+    if (!known && !(error instanceof Error && error.message.startsWith('no '))) throw error
+    process.stderr.write(`SKIPPED ${file}: ${error.message}\n`)
+    return error.message
+  }
+}
+
+/** The in-pod rules of ambient mode, IPv4, without DNS. */
+const podRules = `*mangle
+:ISTIO_PRERT - [0:0]
+:ISTIO_OUTPUT - [0:0]
+-A PREROUTING -j ISTIO_PRERT
+-A OUTPUT -j ISTIO_OUTPUT
+-A ISTIO_PRERT -m mark --mark 0x539/0xfff -j CONNMARK --set-xmark 0x111/0xfff
+-A ISTIO_OUTPUT -m connmark --mark 0x111/0xfff -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff
+COMMIT
+*nat
+:ISTIO_PRERT - [0:0]
+:ISTIO_OUTPUT - [0:0]
+-A PREROUTING -j ISTIO_PRERT
+-A OUTPUT -j ISTIO_OUTPUT
+-A ISTIO_PRERT -s 169.254.7.127/32 -p tcp -j ACCEPT
+-A ISTIO_PRERT ! -d 127.0.0.1/32 -p tcp ! --dport 15008 -m mark ! --mark 0x539/0xfff -j REDIRECT --to-ports 15006
+-A ISTIO_OUTPUT -d 169.254.7.127/32 -p tcp -j ACCEPT
+-A ISTIO_OUTPUT -p tcp -m mark --mark 0x111/0xfff -j ACCEPT
+-A ISTIO_OUTPUT ! -d 127.0.0.1/32 -o lo -j ACCEPT
+-A ISTIO_OUTPUT ! -d 127.0.0.1/32 -p tcp -m mark ! --mark 0x539/0xfff -j REDIRECT --to-ports 15001
+COMMIT
+`
+
+export interface TestPod {
+  readonly name: string
+  readonly namespace: string
+  readonly serviceAccount: string
+  readonly ip: string
+  readonly uid: string
+  readonly netnsFd: number
+  enrolled: boolean
+}
+
+type WorkloadInit = MessageInitShape<typeof workload.WorkloadSchema>
+type ServiceInit = MessageInitShape<typeof workload.ServiceSchema>
+type PolicyInit = MessageInitShape<typeof security.AuthorizationSchema>
+
+export interface MeshOptions {
+  readonly authority?: CertificateSource
+  readonly clock?: Clock
+}
+
+export class TestMesh {
+  readonly proxy: NodeProxy
+  readonly accessLines: string[] = []
+  readonly #node: number
+  readonly #zds: ZdsServer
+  readonly #folder: string
+  readonly #pods: TestPod[] = []
+  readonly #closers: (() => void)[] = []
+
+  private constructor(options: {
+    node: number
+    folder: string
+    authority: CertificateSource
+    clock: Clock
+  }) {
+    const { node, folder, authority, clock } = options
+    this.#node = node
+    this.#folder = folder
+    const path = join(folder, 'z.sock')
+    this.#zds = new ZdsServer({ path, logger: silentLogger, clock })
+    const logControl = new LogControl('info')
+    const verbose = process.env['WEFT_TEST_LOG'] === '1'
+    const write = (line: string): void => {
+      if (verbose) process.stderr.write(line)
+      if (line.includes('\taccess\t')) this.accessLines.push(line)
+    }
+    const logger: Logger = createLogger('ztunnel', { write, now: () => clock.now() }, logControl)
+    const loopback = { host: '127.0.0.1', port: 0 }
+    this.proxy = new NodeProxy({
+      config: {
+        ...readConfig({ XDS_ADDRESS: '', INPOD_UDS: path }),
+        adminAddress: loopback,
+        metricsAddress: loopback,
+        readinessAddress: loopback,
+      },
+      authority,
+      clock,
+      logger,
+      logControl,
+      write,
+      random: Math.random,
+      onQuit: () => {},
+    })
+  }
+
+  static async create(options: MeshOptions = {}): Promise<TestMesh> {
+    const node = createNetns()
+    withNetns(node, () => {
+      writeFileSync('/proc/sys/net/ipv4/ip_forward', '1')
+      writeFileSync('/proc/sys/net/ipv4/conf/all/rp_filter', '0')
+    })
+    const folder = mkdtempSync(join(tmpdir(), 'weft-np-'))
+    const mesh = new TestMesh({
+      node,
+      folder,
+      authority: options.authority ?? (await TestMesh.authority()),
+      clock: options.clock ?? systemClock,
+    })
+    await mesh.#zds.start()
+    await mesh.proxy.start()
+    await mesh.proxy.pods.ready
+    return mesh
+  }
+
+  /** Signs whatever is asked for; `forge` changes the name in the certificate's place. */
+  static async authority(): Promise<CertificateSource & { rootPem: string }> {
+    const keys = await generateEcKeyPair()
+    const validity = { notBefore: Date.now() - 60_000, notAfter: Date.now() + 3_600_000 }
+    const rootPem = await createCaCertificate({ keys, subject: { organizations: ['test'] }, ...validity })
+    return {
+      rootPem,
+      async request(csrPem, identity) {
+        const issuer = { certificatePem: rootPem, key: keys.privateKey }
+        const { publicKey } = parseCsr(csrPem)
+        const leaf = await issueCertificate({ issuer, publicKey, names: { uris: [identity] }, ...validity })
+        return [leaf, rootPem]
+      },
+    }
+  }
+
+  /** A pod with its namespace and route; `enrolled` adds rules and the proxy. */
+  async pod(
+    name: string,
+    options: { namespace?: string; enrolled?: boolean; workload?: WorkloadInit } = {},
+  ): Promise<TestPod> {
+    const number = this.#pods.length + 10
+    const pod: TestPod = {
+      name,
+      namespace: options.namespace ?? 'default',
+      serviceAccount: name,
+      ip: `10.244.9.${number}`,
+      uid: randomUUID(),
+      netnsFd: createNetns(),
+      enrolled: false,
+    }
+    this.#pods.push(pod)
+    await this.#wire(pod, `v${number}`)
+    if (options.enrolled ?? true) await this.enrol(pod)
+    this.announce(pod, options.workload)
+    return pod
+  }
+
+  async #wire(pod: TestPod, outside: string): Promise<void> {
+    const peer = `/proc/${process.pid}/fd/${pod.netnsFd}`
+    await ipBatch(
+      [
+        `link add ${outside} type veth peer name eth0 netns ${peer}`,
+        `addr add 169.254.1.1/32 dev ${outside}`,
+        `link set ${outside} up`,
+        `route add ${pod.ip}/32 dev ${outside}`,
+      ],
+      { netnsFd: this.#node },
+    )
+    await ipBatch(
+      [
+        'link set lo up',
+        'link set eth0 up',
+        `addr add ${pod.ip}/32 dev eth0`,
+        'route add 169.254.1.1 dev eth0 scope link',
+        `route add default via 169.254.1.1 dev eth0 src ${pod.ip}`,
+      ],
+      { netnsFd: pod.netnsFd },
+    )
+  }
+
+  async enrol(pod: TestPod): Promise<void> {
+    await runRules({
+      path: findTool('iptables-restore') ?? '',
+      args: ['--noflush'],
+      stdin: podRules,
+      netnsFd: pod.netnsFd,
+    })
+    await ipBatch(
+      [
+        'route add local 0.0.0.0/0 dev lo table 100',
+        'rule add fwmark 0x111/0xfff lookup 100 pref 32764',
+      ],
+      { netnsFd: pod.netnsFd },
+    )
+    const { uid, name, namespace, serviceAccount, netnsFd } = pod
+    const state = await this.#zds.add({ uid, info: { name, namespace, serviceAccount }, netnsFd })
+    if (state.state !== 'enabled') throw new Error(`pod ${name}: ${state.reason}`)
+    pod.enrolled = true
+  }
+
+  withdraw(pod: TestPod): Promise<void> {
+    return this.#zds.delete(pod.uid)
+  }
+
+  /** What the control plane says of a pod. */
+  announce(pod: TestPod, init: WorkloadInit = {}): void {
+    const value = create(workload.WorkloadSchema, {
+      uid: `Kubernetes//Pod/${pod.namespace}/${pod.name}`,
+      name: pod.name,
+      namespace: pod.namespace,
+      serviceAccount: pod.serviceAccount,
+      addresses: [bytes(pod.ip)],
+      tunnelProtocol: pod.enrolled ? workload.TunnelProtocol.HBONE : workload.TunnelProtocol.NONE,
+      canonicalName: pod.name,
+      workloadName: pod.name,
+      ...init,
+    })
+    this.proxy.store.putAddress(
+      create(workload.AddressSchema, { type: { case: 'workload', value } }),
+    )
+  }
+
+  /** A Service; its pods list it in their workload's `services`. */
+  service(name: string, vip: string, ports: Record<number, number>, init: ServiceInit = {}): void {
+    const value = create(workload.ServiceSchema, {
+      name,
+      namespace: 'default',
+      hostname: `${name}.default.svc.cluster.local`,
+      addresses: [{ address: bytes(vip) }],
+      ports: portList(ports).ports,
+      ...init,
+    })
+    this.proxy.store.putAddress(
+      create(workload.AddressSchema, { type: { case: 'service', value } }),
+    )
+  }
+
+  policy(init: PolicyInit): void {
+    this.proxy.store.putPolicy(
+      create(security.AuthorizationSchema, { name: 'p', namespace: 'default', ...init }),
+    )
+  }
+
+  /** Connects as a program of the pod would. */
+  connect(pod: TestPod, host: string, port: number): Promise<net.Socket> {
+    return connectTcp({ netnsFd: pod.netnsFd, host, port, connectTimeoutMs: 8000 })
+  }
+
+  /** A TCP server in the pod. */
+  async serve(
+    pod: TestPod,
+    port: number,
+    onConnection: (socket: net.Socket) => void,
+  ): Promise<void> {
+    const sockets = new Set<net.Socket>()
+    const server = net.createServer({ allowHalfOpen: true }, (socket) => {
+      sockets.add(socket)
+      socket.on('error', () => {})
+      socket.on('close', () => sockets.delete(socket))
+      onConnection(socket)
+    })
+    server.listen({ fd: listenTcp({ netnsFd: pod.netnsFd, family: 4, address: '0.0.0.0', port }) })
+    await once(server, 'listening')
+    this.#closers.push(() => {
+      server.close()
+      for (const socket of sockets) socket.destroy()
+    })
+  }
+
+  /** Runs a program inside the pod's namespace. */
+  run(pod: TestPod, tool: string, args: readonly string[]): Promise<ToolResult> {
+    return runTool({ path: findTool(tool) ?? tool, args, netnsFd: pod.netnsFd, timeoutMs: 15_000 })
+  }
+
+  async close(): Promise<void> {
+    for (const close of this.#closers) close()
+    await this.proxy.stop(0)
+    await this.#zds.stop()
+    for (const pod of this.#pods) closeFd(pod.netnsFd)
+    closeFd(this.#node)
+    rmSync(this.#folder, { recursive: true })
+  }
+}
+
+export function bytes(ip: string): Uint8Array {
+  return parseIp(ip) ?? new Uint8Array()
+}
+
+export function portList(ports: Record<number, number>): {
+  ports: { servicePort: number; targetPort: number }[]
+} {
+  const entries = Object.entries(ports)
+  return {
+    ports: entries.map(([servicePort, targetPort]) => ({
+      servicePort: Number(servicePort),
+      targetPort,
+    })),
+  }
+}
+
+/** All bytes until the peer's end; rejects when it resets instead. */
+export function readAll(socket: net.Socket): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  return new Promise((resolve, reject) => {
+    socket.on('data', (chunk) => chunks.push(chunk))
+    socket.on('end', () => resolve(Buffer.concat(chunks)))
+    socket.on('error', reject)
+    socket.on('close', () => reject(new Error('closed without an end')))
+  })
+}
+
+export async function until(what: string, check: () => boolean, timeoutMs = 3000): Promise<void> {
+  const end = Date.now() + timeoutMs
+  while (!check()) {
+    if (Date.now() > end) throw new Error(`waited ${timeoutMs} ms for: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}

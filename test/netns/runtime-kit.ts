@@ -1,0 +1,189 @@
+/**
+ * A node in one process: registry, controllers, pod networks and the runtime, inside a namespace tree
+ * which the caller (`runtime.test.ts`) has made. Pods are real processes.
+ */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { createLogger, silentLogger, systemClock } from '../../src/base/index.ts'
+import { createKubeClient, type KubeClient } from '../../src/client/index.ts'
+import { createControllers } from '../../src/controllers/index.ts'
+import { type KubeObject, resources } from '../../src/kube/index.ts'
+import { createRegistry } from '../../src/registry/index.ts'
+import { ImageCatalogue } from '../../src/standalone/images/index.ts'
+import { setUpMounts } from '../../src/standalone/init/mounts.ts'
+import { setUpNode } from '../../src/standalone/network/node.ts'
+import { PodNetworks } from '../../src/standalone/network/pods.ts'
+import {
+  type BuiltinRunners,
+  createRuntime,
+  type PodRuntime,
+  type RuntimeOptions,
+} from '../../src/standalone/runtime/index.ts'
+import type { Pod, PodSpec } from '../../src/standalone/runtime/types.ts'
+
+const programRoot = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
+
+export interface TestNode {
+  readonly client: KubeClient
+  readonly runtime: PodRuntime
+  readonly stateDir: string
+  readonly root: boolean
+  /** Ends the runtime as `down` does (or `kill -9` when hard), and starts a new one on the same state. */
+  restart(): Promise<void>
+  stop(): Promise<void>
+}
+
+export async function startNode(
+  extra: Partial<RuntimeOptions> = {},
+  builtins: BuiltinRunners = {},
+): Promise<TestNode> {
+  const folder = mkdtempSync(join(tmpdir(), 'weft-runtime-'))
+  const scratch = join(folder, 'scratch')
+  mkdirSync(scratch)
+  setUpMounts(scratch)
+  await setUpNode()
+  const clock = systemClock
+  const logger =
+    process.env.WEFT_TEST_LOG === undefined
+      ? silentLogger
+      : createLogger('test', {
+          write: (line) => process.stderr.write(line),
+          now: Date.now,
+          level: 'debug',
+        })
+  const registry = createRegistry({ dir: folder, name: 'test', clock, logger, version: '0.0.0' })
+  await registry.start()
+  const server = createServer()
+  registry.attach(server)
+  await new Promise<void>((resolve) => server.listen(6443, '127.0.0.1', resolve))
+  const { certPem, keyPem } = registry.adminCredentials
+  const client = createKubeClient({
+    server: 'https://127.0.0.1:6443',
+    caPem: () => registry.caCertificatePem,
+    certPem,
+    keyPem,
+    clock,
+  })
+  const controllers = createControllers({ client, clock, logger, caPem: registry.caCertificatePem })
+  await controllers.start()
+  const network = new PodNetworks({
+    netnsFolder: '/run/weft/netns',
+    stateFile: join(folder, 'addresses'),
+    clock,
+    logger,
+  })
+  const root = process.env.WEFT_TEST_ROOT === '1'
+  const make = (): PodRuntime =>
+    createRuntime({
+      client,
+      network,
+      catalogue: new ImageCatalogue({ programRoot, nodePath: process.execPath }),
+      builtins,
+      stateDir: folder,
+      runDir: '/run/weft',
+      nodeName: 'weft',
+      clock,
+      logger,
+      root,
+      probeSourceAddress: '169.254.7.127',
+      ...extra,
+    })
+  let runtime = make()
+  await runtime.start()
+  return {
+    client,
+    get runtime() {
+      return runtime
+    },
+    stateDir: folder,
+    root,
+    async restart() {
+      await runtime.stop(1_000)
+      runtime = make()
+      await runtime.start()
+    },
+    async stop() {
+      await runtime.stop(1_000)
+      await controllers.stop()
+      client.close()
+      server.close()
+      await registry.stop()
+      network.close()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+export function pod(
+  name: string,
+  spec: Partial<PodSpec>,
+  labels: Record<string, string> = {},
+): Pod {
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace: 'default', labels },
+    spec: { containers: [], terminationGracePeriodSeconds: 1, ...spec },
+  }
+}
+
+/** A container that runs a shell script. */
+export function shell(name: string, script: string) {
+  return { name, image: 'busybox', command: ['sh', '-c', script] }
+}
+
+/** Waits until the answer is not undefined. */
+export async function until<T>(
+  what: string,
+  ask: () => Promise<T | undefined> | T | undefined,
+  timeoutMs = 15_000,
+): Promise<T> {
+  const end = Date.now() + timeoutMs
+  for (;;) {
+    const answer = await ask()
+    if (answer !== undefined) return answer
+    if (Date.now() > end) throw new Error(`timed out: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+export function untilPod(
+  client: KubeClient,
+  name: string,
+  wanted: (pod: Pod) => boolean,
+  timeoutMs?: number,
+): Promise<Pod> {
+  let last: Pod | undefined
+  return until(
+    `pod ${name}`,
+    async () => {
+      last = await client.get<Pod>(resources.pods, 'default', name)
+      return last !== undefined && wanted(last) ? last : undefined
+    },
+    timeoutMs,
+  ).catch((error: unknown) => {
+    throw new Error(`${String(error)}; last status: ${JSON.stringify(last?.status)}`)
+  })
+}
+
+export function isReady(candidate: Pod): boolean {
+  return (
+    candidate.status?.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') ?? false
+  )
+}
+
+export async function eventsOf(
+  client: KubeClient,
+  name: string,
+): Promise<{ reason: string; message: string }[]> {
+  const list = await client.list<KubeObject>(resources.events, { namespace: 'default' })
+  return list.items
+    .map(
+      (item) =>
+        item as unknown as { involvedObject: { name: string }; reason: string; message: string },
+    )
+    .filter((event) => event.involvedObject.name === name)
+}
