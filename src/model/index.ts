@@ -1,0 +1,11 @@
+/** The mesh as immutable snapshots with incremental indexes; pure. */
+export * from './events.ts'
+export * from './gateway-types.ts'
+export { labelKey, selects } from './labels.ts'
+export { buildSnapshot, Model } from './model.ts'
+export { PersistentMap } from './persistent-map.ts'
+export * from './policy-types.ts'
+export * from './queries.ts'
+export type { KeyIndex, ObjectMaps, Snapshot, SnapshotIndexes } from './snapshot.ts'
+export { emptySnapshot } from './snapshot.ts'
+export * from './types.ts'
