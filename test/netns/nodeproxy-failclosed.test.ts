@@ -2,13 +2,25 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import http2 from 'node:http2'
-import tls from 'node:tls'
 import { after, before, describe, test } from 'node:test'
-import { type CertificateSource, tlsServerOptions, type WorkloadCertificate } from '../../src/identity/index.ts'
+import tls from 'node:tls'
+import {
+  type CertificateSource,
+  tlsServerOptions,
+  type WorkloadCertificate,
+} from '../../src/identity/index.ts'
 import { connectTcp } from '../../src/linux/index.ts'
-import { createCsr, generateEcKeyPair } from '../../src/x509/index.ts'
 import { workload } from '../../src/proto/index.ts'
-import { readAll, refusal, TestMesh, type TestPod, until } from './nodeproxy-kit.ts'
+import { createCsr, generateEcKeyPair } from '../../src/x509/index.ts'
+import {
+  createAuthority,
+  readAll,
+  refusal,
+  type TestAuthority,
+  TestMesh,
+  type TestPod,
+  until,
+} from './nodeproxy-kit.ts'
 
 const skip = refusal('test/netns/nodeproxy-failclosed.test.ts')
 
@@ -24,7 +36,7 @@ async function certificateOf(
 }
 
 describe('the node proxy fails closed', { skip }, () => {
-  let authority: CertificateSource & { rootPem: string }
+  let authority: TestAuthority
   let refusing = false
   let mesh: TestMesh
   let client: TestPod
@@ -32,7 +44,7 @@ describe('the node proxy fails closed', { skip }, () => {
   let outsider: TestPod
 
   before(async () => {
-    authority = await TestMesh.authority()
+    authority = await createAuthority()
     mesh = await TestMesh.create({
       authority: {
         async request(csr, identity, ttl) {
@@ -62,7 +74,11 @@ describe('the node proxy fails closed', { skip }, () => {
   test('a peer with another identity than the workload’s is refused, and no byte reaches it in the clear', async () => {
     const impostor = await mesh.pod('impostor', { enrolled: false, workload: hbone })
     let plaintext = ''
-    await mesh.serve(impostor, 9000, (socket) => void socket.on('data', (data) => (plaintext += data.toString())))
+    await mesh.serve(
+      impostor,
+      9000,
+      (socket) => void socket.on('data', (data) => (plaintext += data.toString())),
+    )
     const evil = await certificateOf(authority, 'spiffe://cluster.local/ns/default/sa/evil')
     const handshakes = tls.createServer(tlsServerOptions(evil))
     await mesh.serve(impostor, 15_008, (socket) => void handshakes.emit('connection', socket))
@@ -100,7 +116,12 @@ describe('the node proxy fails closed', { skip }, () => {
   test('a waypoint that is not there fails the call instead of being passed by', async () => {
     let reached = 0
     await mesh.serve(server, 9001, () => void reached++)
-    const waypoint = { destination: { case: 'hostname' as const, value: { namespace: 'default', hostname: 'waypoint.default.svc.cluster.local' } } }
+    const waypoint = {
+      destination: {
+        case: 'hostname' as const,
+        value: { namespace: 'default', hostname: 'waypoint.default.svc.cluster.local' },
+      },
+    }
     mesh.announce(server, { waypoint })
     await fails(client, server.ip, 9001)
     mesh.announce(server)
@@ -112,7 +133,9 @@ describe('the node proxy fails closed', { skip }, () => {
     mesh.service('far', '10.96.0.99', { 80: 9000 })
     mesh.announce(far, {
       network: 'other',
-      services: { 'default/far.default.svc.cluster.local': { ports: [{ servicePort: 80, targetPort: 9000 }] } },
+      services: {
+        'default/far.default.svc.cluster.local': { ports: [{ servicePort: 80, targetPort: 9000 }] },
+      },
     })
     await fails(client, '10.96.0.99', 80)
   })
@@ -158,6 +181,7 @@ describe('the node proxy fails closed', { skip }, () => {
         ...(certificate && { key: certificate.keyPem, cert: certificate.chainPem }),
       })
       await once(secure, 'secureConnect')
+      secure.on('error', () => socket.destroy())
       assert.equal(secure.getProtocol(), 'TLSv1.3')
       return http2.connect('https://x', { createConnection: () => secure })
     }
@@ -175,7 +199,10 @@ describe('the node proxy fails closed', { skip }, () => {
     }
 
     const friend = 'spiffe://cluster.local/ns/default/sa/outsider'
-    const connect = (authorityText: string) => ({ ':method': 'CONNECT', ':authority': authorityText })
+    const connect = (authorityText: string) => ({
+      ':method': 'CONNECT',
+      ':authority': authorityText,
+    })
 
     test('is served with a certificate of the mesh', async () => {
       assert.equal(await ask(connect(`${server.ip}:9000`), friend), 200)
@@ -184,12 +211,13 @@ describe('the node proxy fails closed', { skip }, () => {
     test('is refused without a certificate and with one of another trust domain', async () => {
       for (const identity of [undefined, 'spiffe://elsewhere/ns/default/sa/client']) {
         const peer = await session(identity)
+        peer.on('error', () => {})
         const stream = peer.request(connect(`${server.ip}:9000`))
         stream.on('error', () => {})
         let answered = false
         stream.on('response', () => (answered = true))
-        peer.on('error', () => {})
-        await new Promise<void>((resolve) => void peer.once('close', resolve))
+        await new Promise<void>((resolve) => void stream.once('close', resolve))
+        peer.destroy()
         assert.equal(answered, false)
       }
     })
@@ -203,4 +231,3 @@ describe('the node proxy fails closed', { skip }, () => {
     })
   })
 })
-

@@ -3,7 +3,7 @@
  * routed veths, a node proxy fed through a real ZDS socket, a certificate authority, and the store
  * in the place of the control plane. Packets, TLS, redirection rules and sockets are real.
  */
-import { randomUUID } from 'node:crypto'
+import { type KeyObject, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
@@ -99,95 +99,55 @@ export interface MeshOptions {
   readonly clock?: Clock
 }
 
-export class TestMesh {
-  readonly proxy: NodeProxy
-  readonly accessLines: string[] = []
+/** Signs whatever is asked for. */
+export interface TestAuthority extends CertificateSource {
+  readonly rootPem: string
+  readonly key: KeyObject
+}
+
+export async function createAuthority(): Promise<TestAuthority> {
+  const keys = await generateEcKeyPair()
+  const validity = { notBefore: Date.now() - 60_000, notAfter: Date.now() + 3_600_000 }
+  const subject = { organizations: ['test'] }
+  const rootPem = await createCaCertificate({ keys, subject, ...validity })
+  return {
+    rootPem,
+    key: keys.privateKey,
+    async request(csrPem, identity) {
+      const issuer = { certificatePem: rootPem, key: keys.privateKey }
+      const { publicKey } = parseCsr(csrPem)
+      const names = { uris: [identity] }
+      return [await issueCertificate({ issuer, publicKey, names, ...validity }), rootPem]
+    },
+  }
+}
+
+/** The node: namespaces, veths, rules, and the agent's end of ZDS. */
+export class TestNetwork {
+  readonly folder: string
+  readonly zdsPath: string
+  readonly zds: ZdsServer
   readonly #node: number
-  readonly #zds: ZdsServer
-  readonly #folder: string
   readonly #pods: TestPod[] = []
   readonly #closers: (() => void)[] = []
 
-  private constructor(options: {
-    node: number
-    folder: string
-    authority: CertificateSource
-    clock: Clock
-  }) {
-    const { node, folder, authority, clock } = options
-    this.#node = node
-    this.#folder = folder
-    const path = join(folder, 'z.sock')
-    this.#zds = new ZdsServer({ path, logger: silentLogger, clock })
-    const logControl = new LogControl('info')
-    const verbose = process.env['WEFT_TEST_LOG'] === '1'
-    const write = (line: string): void => {
-      if (verbose) process.stderr.write(line)
-      if (line.includes('\taccess\t')) this.accessLines.push(line)
-    }
-    const logger: Logger = createLogger('ztunnel', { write, now: () => clock.now() }, logControl)
-    const loopback = { host: '127.0.0.1', port: 0 }
-    this.proxy = new NodeProxy({
-      config: {
-        ...readConfig({ XDS_ADDRESS: '', INPOD_UDS: path }),
-        adminAddress: loopback,
-        metricsAddress: loopback,
-        readinessAddress: loopback,
-      },
-      authority,
-      clock,
-      logger,
-      logControl,
-      write,
-      random: Math.random,
-      onQuit: () => {},
-    })
-  }
-
-  static async create(options: MeshOptions = {}): Promise<TestMesh> {
-    const node = createNetns()
-    withNetns(node, () => {
+  constructor(clock: Clock = systemClock) {
+    this.#node = createNetns()
+    withNetns(this.#node, () => {
       writeFileSync('/proc/sys/net/ipv4/ip_forward', '1')
       writeFileSync('/proc/sys/net/ipv4/conf/all/rp_filter', '0')
     })
-    const folder = mkdtempSync(join(tmpdir(), 'weft-np-'))
-    const mesh = new TestMesh({
-      node,
-      folder,
-      authority: options.authority ?? (await TestMesh.authority()),
-      clock: options.clock ?? systemClock,
-    })
-    await mesh.#zds.start()
-    await mesh.proxy.start()
-    await mesh.proxy.pods.ready
-    return mesh
+    this.folder = mkdtempSync(join(tmpdir(), 'weft-np-'))
+    this.zdsPath = join(this.folder, 'z.sock')
+    this.zds = new ZdsServer({ path: this.zdsPath, logger: silentLogger, clock })
   }
 
-  /** Signs whatever is asked for; `forge` changes the name in the certificate's place. */
-  static async authority(): Promise<CertificateSource & { rootPem: string }> {
-    const keys = await generateEcKeyPair()
-    const validity = { notBefore: Date.now() - 60_000, notAfter: Date.now() + 3_600_000 }
-    const rootPem = await createCaCertificate({ keys, subject: { organizations: ['test'] }, ...validity })
-    return {
-      rootPem,
-      async request(csrPem, identity) {
-        const issuer = { certificatePem: rootPem, key: keys.privateKey }
-        const { publicKey } = parseCsr(csrPem)
-        const leaf = await issueCertificate({ issuer, publicKey, names: { uris: [identity] }, ...validity })
-        return [leaf, rootPem]
-      },
-    }
-  }
-
-  /** A pod with its namespace and route; `enrolled` adds rules and the proxy. */
-  async pod(
-    name: string,
-    options: { namespace?: string; enrolled?: boolean; workload?: WorkloadInit } = {},
-  ): Promise<TestPod> {
+  /** A pod with its namespace and route. */
+  async addPod(name: string, namespace = 'default'): Promise<TestPod> {
     const number = this.#pods.length + 10
     const pod: TestPod = {
       name,
-      namespace: options.namespace ?? 'default',
+      namespace,
       serviceAccount: name,
       ip: `10.244.9.${number}`,
       uid: randomUUID(),
@@ -196,8 +156,6 @@ export class TestMesh {
     }
     this.#pods.push(pod)
     await this.#wire(pod, `v${number}`)
-    if (options.enrolled ?? true) await this.enrol(pod)
-    this.announce(pod, options.workload)
     return pod
   }
 
@@ -239,52 +197,13 @@ export class TestMesh {
       { netnsFd: pod.netnsFd },
     )
     const { uid, name, namespace, serviceAccount, netnsFd } = pod
-    const state = await this.#zds.add({ uid, info: { name, namespace, serviceAccount }, netnsFd })
+    const state = await this.zds.add({ uid, info: { name, namespace, serviceAccount }, netnsFd })
     if (state.state !== 'enabled') throw new Error(`pod ${name}: ${state.reason}`)
     pod.enrolled = true
   }
 
   withdraw(pod: TestPod): Promise<void> {
-    return this.#zds.delete(pod.uid)
-  }
-
-  /** What the control plane says of a pod. */
-  announce(pod: TestPod, init: WorkloadInit = {}): void {
-    const value = create(workload.WorkloadSchema, {
-      uid: `Kubernetes//Pod/${pod.namespace}/${pod.name}`,
-      name: pod.name,
-      namespace: pod.namespace,
-      serviceAccount: pod.serviceAccount,
-      addresses: [bytes(pod.ip)],
-      tunnelProtocol: pod.enrolled ? workload.TunnelProtocol.HBONE : workload.TunnelProtocol.NONE,
-      canonicalName: pod.name,
-      workloadName: pod.name,
-      ...init,
-    })
-    this.proxy.store.putAddress(
-      create(workload.AddressSchema, { type: { case: 'workload', value } }),
-    )
-  }
-
-  /** A Service; its pods list it in their workload's `services`. */
-  service(name: string, vip: string, ports: Record<number, number>, init: ServiceInit = {}): void {
-    const value = create(workload.ServiceSchema, {
-      name,
-      namespace: 'default',
-      hostname: `${name}.default.svc.cluster.local`,
-      addresses: [{ address: bytes(vip) }],
-      ports: portList(ports).ports,
-      ...init,
-    })
-    this.proxy.store.putAddress(
-      create(workload.AddressSchema, { type: { case: 'service', value } }),
-    )
-  }
-
-  policy(init: PolicyInit): void {
-    this.proxy.store.putPolicy(
-      create(security.AuthorizationSchema, { name: 'p', namespace: 'default', ...init }),
-    )
+    return this.zds.delete(pod.uid)
   }
 
   /** Connects as a program of the pod would. */
@@ -320,12 +239,118 @@ export class TestMesh {
 
   async close(): Promise<void> {
     for (const close of this.#closers) close()
-    await this.proxy.stop(0)
-    await this.#zds.stop()
+    await this.zds.stop()
     for (const pod of this.#pods) closeFd(pod.netnsFd)
     closeFd(this.#node)
-    rmSync(this.#folder, { recursive: true })
+    rmSync(this.folder, { recursive: true })
   }
+}
+
+/** A node with a node proxy inside this process. */
+export class TestMesh extends TestNetwork {
+  readonly proxy: NodeProxy
+  readonly accessLines: string[] = []
+
+  private constructor(authority: CertificateSource, clock: Clock) {
+    super(clock)
+    const logControl = new LogControl('info')
+    const verbose = process.env['WEFT_TEST_LOG'] === '1'
+    const write = (line: string): void => {
+      if (verbose) process.stderr.write(line)
+      if (line.includes('\taccess\t')) this.accessLines.push(line)
+    }
+    const logger: Logger = createLogger('ztunnel', { write, now: () => clock.now() }, logControl)
+    const loopback = { host: '127.0.0.1', port: 0 }
+    this.proxy = new NodeProxy({
+      config: {
+        ...readConfig({ XDS_ADDRESS: '', INPOD_UDS: this.zdsPath }),
+        adminAddress: loopback,
+        metricsAddress: loopback,
+        readinessAddress: loopback,
+      },
+      authority,
+      clock,
+      logger,
+      logControl,
+      write,
+      random: Math.random,
+      onQuit: () => {},
+    })
+  }
+
+  static async create(options: MeshOptions = {}): Promise<TestMesh> {
+    const authority = options.authority ?? (await createAuthority())
+    const mesh = new TestMesh(authority, options.clock ?? systemClock)
+    await mesh.zds.start()
+    await mesh.proxy.start()
+    await mesh.proxy.pods.ready
+    return mesh
+  }
+
+  /** A pod as the control plane knows it; unless `enrolled` is false, with rules and the proxy. */
+  async pod(
+    name: string,
+    options: { enrolled?: boolean; workload?: WorkloadInit } = {},
+  ): Promise<TestPod> {
+    const pod = await this.addPod(name)
+    if (options.enrolled ?? true) await this.enrol(pod)
+    this.announce(pod, options.workload)
+    return pod
+  }
+
+  /** What the control plane says of a pod. */
+  announce(pod: TestPod, init: WorkloadInit = {}): void {
+    this.proxy.store.putAddress(podAddress(pod, init))
+  }
+
+  /** A Service; its pods list it in their workload's `services`. */
+  service(name: string, vip: string, ports: Record<number, number>, init: ServiceInit = {}): void {
+    this.proxy.store.putAddress(serviceAddress(name, vip, ports, init))
+  }
+
+  policy(init: PolicyInit): void {
+    this.proxy.store.putPolicy(
+      create(security.AuthorizationSchema, { name: 'p', namespace: 'default', ...init }),
+    )
+  }
+
+  override async close(): Promise<void> {
+    await this.proxy.stop(0)
+    await super.close()
+  }
+}
+
+/** The Address resource of a pod. */
+export function podAddress(pod: TestPod, init: WorkloadInit = {}): workload.Address {
+  const value = create(workload.WorkloadSchema, {
+    uid: `Kubernetes//Pod/${pod.namespace}/${pod.name}`,
+    name: pod.name,
+    namespace: pod.namespace,
+    serviceAccount: pod.serviceAccount,
+    addresses: [bytes(pod.ip)],
+    tunnelProtocol: pod.enrolled ? workload.TunnelProtocol.HBONE : workload.TunnelProtocol.NONE,
+    canonicalName: pod.name,
+    workloadName: pod.name,
+    ...init,
+  })
+  return create(workload.AddressSchema, { type: { case: 'workload', value } })
+}
+
+export function serviceAddress(
+  name: string,
+  vip: string,
+  ports: Record<number, number>,
+  init: ServiceInit = {},
+): workload.Address {
+  const value = create(workload.ServiceSchema, {
+    name,
+    namespace: 'default',
+    hostname: `${name}.default.svc.cluster.local`,
+    addresses: [{ address: bytes(vip) }],
+    ports: portList(ports).ports,
+    ...init,
+  })
+  return create(workload.AddressSchema, { type: { case: 'service', value } })
 }
 
 export function bytes(ip: string): Uint8Array {

@@ -41,7 +41,7 @@ describe('policies of the node proxy', { skip }, () => {
     await mesh.serve(server, 9001, (socket) => socket.pipe(socket))
   })
   afterEach(() => {
-    for (const key of [...mesh.proxy.store.policies.keys()]) mesh.proxy.store.removePolicy(key)
+    for (const key of mesh.proxy.store.policies.keys()) mesh.proxy.store.removePolicy(key)
     mesh.announce(server)
   })
   after(() => mesh.close())

@@ -92,7 +92,9 @@ describe('the node proxy between pods', { skip }, () => {
     const web = http.createServer((request, response) => {
       response.end(`${request.method} ${request.url} from ${request.socket.remoteAddress}`)
     })
-    web.listen({ fd: listenTcp({ netnsFd: server.netnsFd, family: 4, address: '0.0.0.0', port: 9001 }) })
+    web.listen({
+      fd: listenTcp({ netnsFd: server.netnsFd, family: 4, address: '0.0.0.0', port: 9001 }),
+    })
     await once(web, 'listening')
     try {
       const url = `http://${vip}:81/x`
@@ -168,7 +170,11 @@ describe('the node proxy between pods', { skip }, () => {
   })
 
   test('a reset by the application reaches the client as a reset', async () => {
-    await mesh.serve(server, 9005, (socket) => void socket.once('data', () => socket.resetAndDestroy()))
+    await mesh.serve(
+      server,
+      9005,
+      (socket) => void socket.once('data', () => socket.resetAndDestroy()),
+    )
     const socket = await mesh.connect(client, server.ip, 9005)
     socket.write('x')
     const [error] = (await once(socket, 'error')) as [NodeJS.ErrnoException]
@@ -187,7 +193,12 @@ describe('the node proxy between pods', { skip }, () => {
     const text = expose(mesh.proxy.metrics.families(), 'prometheus')
     for (const reporter of ['source', 'destination']) {
       const labels = `reporter="${reporter}",source_workload="client".*destination_service="${echoHost}".*destination_workload="server".*connection_security_policy="mutual_tls"`
-      for (const name of ['connections_opened', 'connections_closed', 'sent_bytes', 'received_bytes']) {
+      for (const name of [
+        'connections_opened',
+        'connections_closed',
+        'sent_bytes',
+        'received_bytes',
+      ]) {
         assert.match(text, new RegExp(`^istio_tcp_${name}_total\\{${labels}.*\\} [1-9]`, 'm'))
       }
     }

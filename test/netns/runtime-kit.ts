@@ -6,12 +6,13 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { createLogger, silentLogger, systemClock } from '../../src/base/index.ts'
 import { createKubeClient, type KubeClient } from '../../src/client/index.ts'
 import { createControllers } from '../../src/controllers/index.ts'
 import { type KubeObject, resources } from '../../src/kube/index.ts'
-import { createRegistry } from '../../src/registry/index.ts'
+import { createRegistry, type PodReference } from '../../src/registry/index.ts'
 import { ImageCatalogue } from '../../src/standalone/images/index.ts'
 import { setUpMounts } from '../../src/standalone/init/mounts.ts'
 import { setUpNode } from '../../src/standalone/network/node.ts'
@@ -26,7 +27,7 @@ import type { Pod, PodSpec } from '../../src/standalone/runtime/types.ts'
 
 const programRoot = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
 
-export interface TestNode {
+interface TestNode {
   readonly client: KubeClient
   readonly runtime: PodRuntime
   readonly stateDir: string
@@ -36,7 +37,7 @@ export interface TestNode {
   stop(): Promise<void>
 }
 
-export async function startNode(
+async function startNode(
   extra: Partial<RuntimeOptions> = {},
   builtins: BuiltinRunners = {},
 ): Promise<TestNode> {
@@ -115,6 +116,99 @@ export async function startNode(
       rmSync(folder, { recursive: true, force: true })
     },
   }
+}
+
+/** One node for all cases, and what they do with pods. */
+export class PodBench {
+  readonly builtinLog: string[] = []
+  #node: TestNode | undefined
+
+  async start(): Promise<void> {
+    this.#node = await startNode(
+      { allowHostPaths: ['/usr/share'] },
+      {
+        'node-agent': {
+          start: async (subject) => void this.builtinLog.push(`start ${subject.metadata.name}`),
+          stop: async (subject) => void this.builtinLog.push(`stop ${subject.metadata.name}`),
+        },
+      },
+    )
+  }
+
+  async stop(): Promise<void> {
+    await this.#node?.stop()
+  }
+
+  async restart(): Promise<void> {
+    await this.#there.restart()
+  }
+
+  get client(): KubeClient {
+    return this.#there.client
+  }
+
+  get runtime(): PodRuntime {
+    return this.#there.runtime
+  }
+
+  get root(): boolean {
+    return this.#there.root
+  }
+
+  get stateDir(): string {
+    return this.#there.stateDir
+  }
+
+  get #there(): TestNode {
+    if (this.#node === undefined) throw new Error('the node has not started')
+    return this.#node
+  }
+
+  readonly create = (subject: Pod): Promise<Pod> => this.client.create(resources.pods, subject)
+
+  readonly reference = (subject: Pod): PodReference => ({
+    namespace: 'default',
+    name: subject.metadata.name,
+    uid: subject.metadata.uid ?? '',
+  })
+
+  readonly logsOf = async (subject: Pod, previous = false, container = ''): Promise<string> => {
+    const options = { container, follow: false, previous, timestamps: false }
+    return text(await this.runtime.backend.logs(this.reference(subject), options))
+  }
+
+  readonly exec = async (subject: Pod, script: string): Promise<ExecResult> => {
+    const session = await this.runtime.backend.exec(this.reference(subject), {
+      container: '',
+      command: ['sh', '-c', script],
+      stdin: false,
+      tty: false,
+    })
+    const [out, err] = await Promise.all([
+      text(session.stdout),
+      text(session.stderr ?? session.stdout),
+    ])
+    return { out, err, code: await session.exitCode }
+  }
+
+  readonly remove = async (...names: string[]): Promise<void> => {
+    for (const name of names) await this.client.delete(resources.pods, 'default', name)
+    for (const name of names) {
+      await until(`end of ${name}`, async () =>
+        (await this.client.get(resources.pods, 'default', name)) === undefined ? true : undefined,
+      )
+    }
+  }
+}
+
+export interface ExecResult {
+  readonly out: string
+  readonly err: string
+  readonly code: number
+}
+
+export const sleeper = {
+  containers: [{ name: 'main', image: 'busybox', command: ['sleep', '1000'] }],
 }
 
 export function pod(

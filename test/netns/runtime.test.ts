@@ -8,26 +8,23 @@ import { fileURLToPath } from 'node:url'
 const cases = fileURLToPath(new URL('runtime-cases.ts', import.meta.url))
 const isRoot = process.getuid?.() === 0
 const tree = ['--net', '--mount', '--pid', '--fork', '--mount-proc', '--kill-child']
-const drop = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']
+const drop: Words = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']
 
-function refusal(words: readonly string[]): string | false {
-  const [program = '', ...args] = [...words, 'true']
-  const { status, stderr } = spawnSync(program, args, { encoding: 'utf8' })
+type Words = readonly [string, ...string[]]
+
+function refusal(words: Words): string | false {
+  const [program, ...args] = words
+  const { status, stderr } = spawnSync(program, [...args, 'true'], { encoding: 'utf8' })
   if (status === 0) return false
   process.stderr.write(`SKIPPED runtime.test.ts (${words.join(' ')}): ${stderr}\n`)
   return stderr.trim() || 'refused'
 }
 
-async function runInTree(words: readonly string[], root: boolean): Promise<void> {
-  const [program = '', ...args] = [
-    ...words,
-    process.execPath,
-    '--test-reporter=spec',
-    '--disable-warning=ExperimentalWarning',
-    cases,
-  ]
+async function runInTree(words: Words, root: boolean): Promise<void> {
+  const [program, ...args] = words
+  const node = [process.execPath, '--test-reporter=spec', '--disable-warning=ExperimentalWarning']
   const { NODE_TEST_CONTEXT: _context, ...environment } = process.env
-  const child = spawn(program, args, {
+  const child = spawn(program, [...args, ...node, cases], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...environment, WEFT_TEST_ROOT: root ? '1' : '0', HOME: '/tmp' },
   })
@@ -39,12 +36,13 @@ async function runInTree(words: readonly string[], root: boolean): Promise<void>
   assert.equal(code, 0, `${out}\n${err}`)
 }
 
-const asRoot = ['unshare', ...tree]
+const asRoot: Words = ['unshare', ...tree]
 test('pods as root: all cases', { skip: isRoot ? refusal(asRoot) : 'needs root' }, () =>
   runInTree(asRoot, true),
 )
 
-const rootless = [...(isRoot ? drop : []), 'unshare', '--user', '--map-root-user', ...tree]
+const unshare: Words = ['unshare', '--user', '--map-root-user', ...tree]
+const rootless: Words = isRoot ? [...drop, ...unshare] : unshare
 test('pods as an unprivileged user: all cases', { skip: refusal(rootless) }, () =>
   runInTree(rootless, false),
 )
