@@ -9,6 +9,12 @@ const { version } = JSON.parse(readFileSync(resolve(root, 'package.json'), 'utf8
   version: string
 }
 
+// `weft status | head -1`: a reader that has enough is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit()
+})
+
 await main(process.argv.slice(2), {
   terminal: {
     out: (text) => process.stdout.write(text),

@@ -77,7 +77,10 @@ export class SchemaRegistry {
   #builtin(key: string, gvk: GroupVersionKind): KindSchema | undefined {
     const name = this.#names[key]
     const node = name === undefined ? undefined : this.definition(name)
-    return node === undefined ? undefined : { gvk, node, custom: false }
+    if (node === undefined) return undefined
+    // Callers ask with richer objects; what is kept, and written into documents, is the three names.
+    const { group, version, kind } = gvk
+    return { gvk: { group, version, kind }, node, custom: false }
   }
 
   #customNode(schema: unknown, preserve: boolean): SchemaNode {

@@ -27,12 +27,12 @@ import {
   findTool,
   ipBatch,
   listenTcp,
-  runRules,
   runTool,
   SystemCallError,
   type ToolResult,
   withNetns,
 } from '../../src/linux/index.ts'
+import { choosePodRules, type PodRules, type RuleBackend } from '../../src/nodeagent/index.ts'
 import { NodeProxy, readConfig } from '../../src/nodeproxy/index.ts'
 import { create, security, workload } from '../../src/proto/index.ts'
 import {
@@ -47,7 +47,7 @@ import { ZdsServer } from '../../src/zds/index.ts'
 export function refusal(file: string): string | undefined {
   try {
     closeFd(createNetns())
-    if (findTool('iptables-restore') === undefined) throw new Error('no iptables-restore')
+    if (findTool('ip') === undefined) throw new Error('no ip')
     return undefined
   } catch (error) {
     const known = error instanceof SystemCallError && error.errno === 'EPERM'
@@ -56,29 +56,6 @@ export function refusal(file: string): string | undefined {
     return error.message
   }
 }
-
-/** The in-pod rules of ambient mode, IPv4, without DNS. */
-const podRules = `*mangle
-:ISTIO_PRERT - [0:0]
-:ISTIO_OUTPUT - [0:0]
--A PREROUTING -j ISTIO_PRERT
--A OUTPUT -j ISTIO_OUTPUT
--A ISTIO_PRERT -m mark --mark 0x539/0xfff -j CONNMARK --set-xmark 0x111/0xfff
--A ISTIO_OUTPUT -m connmark --mark 0x111/0xfff -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff
-COMMIT
-*nat
-:ISTIO_PRERT - [0:0]
-:ISTIO_OUTPUT - [0:0]
--A PREROUTING -j ISTIO_PRERT
--A OUTPUT -j ISTIO_OUTPUT
--A ISTIO_PRERT -s 169.254.7.127/32 -p tcp -j ACCEPT
--A ISTIO_PRERT ! -d 127.0.0.1/32 -p tcp ! --dport 15008 -m mark ! --mark 0x539/0xfff -j REDIRECT --to-ports 15006
--A ISTIO_OUTPUT -d 169.254.7.127/32 -p tcp -j ACCEPT
--A ISTIO_OUTPUT -p tcp -m mark --mark 0x111/0xfff -j ACCEPT
--A ISTIO_OUTPUT ! -d 127.0.0.1/32 -o lo -j ACCEPT
--A ISTIO_OUTPUT ! -d 127.0.0.1/32 -p tcp -m mark ! --mark 0x539/0xfff -j REDIRECT --to-ports 15001
-COMMIT
-`
 
 export interface TestPod {
   readonly name: string
@@ -97,6 +74,8 @@ type PolicyInit = MessageInitShape<typeof security.AuthorizationSchema>
 export interface MeshOptions {
   readonly authority?: CertificateSource
   readonly clock?: Clock
+  /** What writes the redirection rules; default what this machine has. */
+  readonly backend?: RuleBackend
 }
 
 /** Signs whatever is asked for. */
@@ -131,7 +110,11 @@ export class TestNetwork {
   readonly #pods: TestPod[] = []
   readonly #closers: (() => void)[] = []
 
-  constructor(clock: Clock = systemClock) {
+  readonly #backend: RuleBackend | undefined
+  #rules: Promise<PodRules> | undefined
+
+  constructor({ clock = systemClock, backend }: MeshOptions = {}) {
+    this.#backend = backend
     this.#node = createNetns()
     withNetns(this.#node, () => {
       writeFileSync('/proc/sys/net/ipv4/ip_forward', '1')
@@ -183,19 +166,17 @@ export class TestNetwork {
   }
 
   async enrol(pod: TestPod): Promise<void> {
-    await runRules({
-      path: findTool('iptables-restore') ?? '',
-      args: ['--noflush'],
-      stdin: podRules,
-      netnsFd: pod.netnsFd,
+    this.#rules ??= choosePodRules({
+      tools: [],
+      logger: silentLogger,
+      ...(this.#backend === undefined ? {} : { backend: this.#backend }),
     })
-    await ipBatch(
-      [
-        'route add local 0.0.0.0/0 dev lo table 100',
-        'rule add fwmark 0x111/0xfff lookup 100 pref 32764',
-      ],
-      { netnsFd: pod.netnsFd },
-    )
+    await (await this.#rules).apply(pod.netnsFd, {
+      dns: false,
+      inbound: true,
+      ipv6: false,
+      virtualInterfaces: [],
+    })
     const { uid, name, namespace, serviceAccount, netnsFd } = pod
     const state = await this.zds.add({ uid, info: { name, namespace, serviceAccount }, netnsFd })
     if (state.state !== 'enabled') throw new Error(`pod ${name}: ${state.reason}`)
@@ -251,8 +232,9 @@ export class TestMesh extends TestNetwork {
   readonly proxy: NodeProxy
   readonly accessLines: string[] = []
 
-  private constructor(authority: CertificateSource, clock: Clock) {
-    super(clock)
+  private constructor(authority: CertificateSource, options: MeshOptions) {
+    super(options)
+    const { clock = systemClock } = options
     const logControl = new LogControl('info')
     const verbose = process.env['WEFT_TEST_LOG'] === '1'
     const write = (line: string): void => {
@@ -280,7 +262,7 @@ export class TestMesh extends TestNetwork {
 
   static async create(options: MeshOptions = {}): Promise<TestMesh> {
     const authority = options.authority ?? (await createAuthority())
-    const mesh = new TestMesh(authority, options.clock ?? systemClock)
+    const mesh = new TestMesh(authority, options)
     await mesh.zds.start()
     await mesh.proxy.start()
     await mesh.proxy.pods.ready

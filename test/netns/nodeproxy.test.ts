@@ -6,13 +6,17 @@ import http from 'node:http'
 import { after, before, describe, test } from 'node:test'
 import { listenTcp } from '../../src/linux/index.ts'
 import { expose } from '../../src/metrics/index.ts'
+import type { RuleBackend } from '../../src/nodeagent/index.ts'
 import { portList, readAll, refusal, TestMesh, type TestPod, until } from './nodeproxy-kit.ts'
 
 const skip = refusal('test/netns/nodeproxy.test.ts')
 const echoHost = 'echo.default.svc.cluster.local'
 const vip = '10.96.0.77'
 
-describe('the node proxy between pods', { skip }, () => {
+for (const backend of ['nft', 'iptables'] as const)
+  describe(`the node proxy between pods (${backend})`, { skip }, () => traffic(backend))
+
+function traffic(backend: RuleBackend): void {
   let mesh: TestMesh
   let client: TestPod
   let server: TestPod
@@ -20,7 +24,7 @@ describe('the node proxy between pods', { skip }, () => {
   const peers: (string | undefined)[] = []
 
   before(async () => {
-    mesh = await TestMesh.create()
+    mesh = await TestMesh.create({ backend })
     client = await mesh.pod('client')
     server = await mesh.pod('server', {
       workload: {
@@ -219,7 +223,7 @@ describe('the node proxy between pods', { skip }, () => {
     stays.end('y')
     assert.equal((await readAll(stays)).toString(), 'y')
   })
-})
+}
 
 test('draining refuses new connections and lets old ones finish', { skip }, async () => {
   const mesh = await TestMesh.create()

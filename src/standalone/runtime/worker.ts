@@ -400,7 +400,8 @@ export class PodWorker {
       addresses: () => ({ podIp: this.#podIp ?? '', hostIp: network.hostIp }),
       runFolder: this.#runFolder,
       stateFolder: join(stateDir, 'pods', uidOf(this.#pod)),
-      owner: root ? podUser(this.#pod) : undefined,
+      // Containers of a pod rarely differ in their user; the main one's is the volumes'.
+      owner: root ? podUser(this.#pod, specOf(this.#pod).containers[0]) : undefined,
       allowHostPaths,
       logger,
     })

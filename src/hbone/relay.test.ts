@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import net, { type AddressInfo } from 'node:net'
+import test, { type TestContext } from 'node:test'
+import { systemClock } from '../base/index.ts'
+import { HboneClientPool, type HboneRequest, relay, serveHbone } from './index.ts'
+
+/** Two connected sockets. */
+async function pair(t: TestContext): Promise<[net.Socket, net.Socket]> {
+  const server = net.createServer({ allowHalfOpen: true })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const client = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  const [accepted] = (await once(server, 'connection')) as [net.Socket]
+  t.after(() => {
+    client.destroy()
+    accepted.destroy()
+    server.close()
+  })
+  return [client, accepted]
+}
+
+function counter(): {
+  forward: number
+  backward: number
+  options: { onForward(n: number): void; onBackward(n: number): void }
+} {
+  const count = {
+    forward: 0,
+    backward: 0,
+    options: {
+      onForward: (bytes: number) => void (count.forward += bytes),
+      onBackward: (bytes: number) => void (count.backward += bytes),
+    },
+  }
+  return count
+}
+
+test('a relay counts, half-closes and ends when both ends have', async (t) => {
+  const [client, left] = await pair(t)
+  const [right, server] = await pair(t)
+  const count = counter()
+  const done = relay({ client: left, server: right, ...count.options })
+  client.end('12345')
+  const [request] = (await once(server, 'data')) as [Buffer]
+  assert.equal(request.toString(), '12345')
+  await once(server, 'end')
+  server.end('123')
+  await once(client, 'data')
+  await done
+  assert.deepEqual([count.forward, count.backward], [5, 3])
+})
+
+test('a reset of either end becomes a reset of the other', async (t) => {
+  const [client, left] = await pair(t)
+  const [right, server] = await pair(t)
+  const done = relay({ client: left, server: right, ...counter().options })
+  server.resetAndDestroy()
+  const [error] = (await once(client, 'error')) as [NodeJS.ErrnoException]
+  assert.equal(error.code, 'ECONNRESET')
+  await assert.rejects(done)
+})
+
+test('an HTTP/2 connection that dies in the middle of an answer never looks like its end', async (t) => {
+  const sockets: net.Socket[] = []
+  const requests: HboneRequest[] = []
+  const server = net.createServer((socket) => {
+    sockets.push(socket)
+    const onRequest = (request: HboneRequest): void => void requests.push(request)
+    serveHbone(socket, { clock: systemClock, onRequest })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  const pool = new HboneClientPool({ clock: systemClock })
+  t.after(() => pool.close())
+  for (const kill of ['destroy', 'resetAndDestroy'] as const) {
+    const stream = await pool.connect({
+      key: kill,
+      authority: '10.0.0.1:80',
+      openTls: async () => {
+        const socket = net.connect((server.address() as AddressInfo).port, '127.0.0.1')
+        await once(socket, 'connect')
+        // The server answers when it is asked.
+        setTimeout(() => requests.at(-1)?.accept().write('half an answer'), 20)
+        return socket
+      },
+    })
+    const [client, left] = await pair(t)
+    const done = relay({ client: left, server: stream, ...counter().options })
+    let ended = false
+    client.on('end', () => (ended = true))
+    // The client has sent all; only the answer is missing.
+    client.end('question')
+    await once(client, 'data')
+    const failed = assert.rejects(done)
+    const reset = once(client, 'error')
+    sockets.at(-1)?.[kill]()
+    await reset
+    await failed
+    assert.equal(ended, false, kill)
+  }
+})

@@ -1,0 +1,187 @@
+/**
+ * The environment of the node proxy, with Istio's variable names. Everything has the value that
+ * Istio's charts rely on when it is not set.
+ */
+import { type LogLevel, logLevels, MeshError } from '../base/index.ts'
+import type { TextSource } from '../grpc/index.ts'
+
+export interface ProxyConfig {
+  /** `host:port`; undefined: no control plane. */
+  readonly xdsAddress: string | undefined
+  /** Name that the control plane's certificate must have; undefined: the host of the address. */
+  readonly xdsServerName: string | undefined
+  /** A path, or what gives the PEM. */
+  readonly xdsRoot: TextSource
+  readonly caAddress: string | undefined
+  readonly caServerName: string | undefined
+  readonly caRoot: TextSource
+  readonly token: TextSource
+  readonly clusterId: string
+  readonly headers: { readonly xds: Record<string, string>; readonly ca: Record<string, string> }
+  readonly node: {
+    readonly id: string
+    readonly metadata: Readonly<Record<string, string>>
+  }
+  readonly zdsPath: string
+  readonly secretTtlMs: number | undefined
+  readonly originalSource: boolean
+  readonly terminationGraceMs: number
+  readonly logLevel: LogLevel
+  readonly logLevels: ReadonlyMap<string, LogLevel>
+  readonly logFormat: 'text' | 'json'
+  readonly adminAddress: ListenAddress
+  readonly metricsAddress: ListenAddress
+  readonly readinessAddress: ListenAddress
+}
+
+export interface ListenAddress {
+  readonly host: string
+  readonly port: number
+}
+
+type Env = Readonly<Record<string, string | undefined>>
+
+const defaultRoot = '/var/run/secrets/istio/root-cert.pem'
+
+export function readConfig(env: Env): ProxyConfig {
+  const inKubernetes = (env['KUBERNETES_SERVICE_HOST'] ?? '') !== ''
+  const fallback = inKubernetes ? 'istiod.istio-system.svc:15012' : 'localhost:15012'
+  const xdsAddress = addressOf('XDS_ADDRESS', env['XDS_ADDRESS'] ?? fallback)
+  const level = levelsOf(env['LOG_LEVEL'] ?? env['RUST_LOG'] ?? 'info')
+  return {
+    xdsAddress,
+    xdsServerName: textOf(env['ALT_XDS_HOSTNAME']),
+    xdsRoot: fileOrText(env['XDS_ROOT_CA'] ?? defaultRoot),
+    caAddress: addressOf('CA_ADDRESS', env['CA_ADDRESS'] ?? xdsAddress ?? ''),
+    caServerName: textOf(env['ALT_CA_HOSTNAME']),
+    caRoot: fileOrText(env['CA_ROOT_CA'] ?? env['XDS_ROOT_CA'] ?? defaultRoot),
+    token: fileOrText(env['AUTH_TOKEN'] ?? '/var/run/secrets/tokens/istio-token'),
+    clusterId: env['ISTIO_META_CLUSTER_ID'] ?? env['CLUSTER_ID'] ?? 'Kubernetes',
+    headers: { xds: prefixed(env, 'XDS_HEADER_'), ca: prefixed(env, 'CA_HEADER_') },
+    node: nodeOf(env),
+    zdsPath: env['INPOD_UDS'] ?? '/var/run/ztunnel/ztunnel.sock',
+    secretTtlMs: durationOf('SECRET_TTL', env['SECRET_TTL']),
+    originalSource: env['ENABLE_ORIG_SRC'] !== 'false',
+    terminationGraceMs: graceOf(env['TERMINATION_GRACE_PERIOD_SECONDS']),
+    logLevel: level.everywhere,
+    logLevels: level.byScope,
+    logFormat: env['LOG_FORMAT'] === 'json' ? 'json' : 'text',
+    adminAddress: { host: '127.0.0.1', port: portOf(env, 'ADMIN_PORT', 15_000) },
+    metricsAddress: { host: '::', port: portOf(env, 'STATS_PORT', 15_020) },
+    readinessAddress: { host: '::', port: portOf(env, 'READINESS_PORT', 15_021) },
+  }
+}
+
+function textOf(value: string | undefined): string | undefined {
+  return value === '' ? undefined : value
+}
+
+/** Inline PEM and literal tokens are told from paths by what paths always have or never have. */
+function fileOrText(value: string): TextSource {
+  const isText = value.startsWith('-----BEGIN') || !value.includes('/')
+  return isText ? () => value : value
+}
+
+/** `https://host:port`, `host:port` or `host`; empty switches it off. */
+function addressOf(name: string, value: string): string | undefined {
+  if (value === '') return undefined
+  const text = value.replace(/^(https?|grpc):\/\//, '').replace(/\/$/, '')
+  if (text === '' || /[\s/]/.test(text)) {
+    throw new MeshError('NODEPROXY_CONFIG', `${name}="${value}" is no address`, {
+      hint: 'write it as host:port',
+    })
+  }
+  return /:\d+$/.test(text) ? text : `${text}:15012`
+}
+
+function prefixed(env: Env, prefix: string): Record<string, string> {
+  const headers: Record<string, string> = {}
+  for (const [name, value] of Object.entries(env)) {
+    if (!name.startsWith(prefix) || value === undefined) continue
+    headers[name.slice(prefix.length).toLowerCase()] = value
+  }
+  return headers
+}
+
+function nodeOf(env: Env): ProxyConfig['node'] {
+  const ip = textOf(env['INSTANCE_IP']) ?? '1.1.1.1'
+  const name = env['POD_NAME'] ?? ''
+  const namespace = env['POD_NAMESPACE'] ?? ''
+  const metadata: Record<string, string> = {
+    NAME: name,
+    NAMESPACE: namespace,
+    INSTANCE_IPS: ip,
+    NODE_NAME: env['NODE_NAME'] ?? '',
+    CLUSTER_ID: env['ISTIO_META_CLUSTER_ID'] ?? env['CLUSTER_ID'] ?? 'Kubernetes',
+  }
+  const account = textOf(env['SERVICE_ACCOUNT'])
+  if (account !== undefined) metadata['SERVICE_ACCOUNT'] = account
+  for (const [key, value] of Object.entries(env)) {
+    if (value === undefined) continue
+    if (key.startsWith('ISTIO_META_')) metadata[key.slice('ISTIO_META_'.length)] = value
+    else if (key.startsWith('ISTIO_METAJSON_')) {
+      metadata[key.slice('ISTIO_METAJSON_'.length)] = jsonOf(key, value)
+    }
+  }
+  return { id: `ztunnel~${ip}~${name}.${namespace}~${namespace}.svc.cluster.local`, metadata }
+}
+
+/** The text of a JSON string; other values stay JSON. */
+function jsonOf(name: string, value: string): string {
+  try {
+    const parsed: unknown = JSON.parse(value)
+    return typeof parsed === 'string' ? parsed : value
+  } catch (cause) {
+    throw new MeshError('NODEPROXY_CONFIG', `${name} is not JSON`, { cause })
+  }
+}
+
+/** Go's duration text (`24h`, `1h30m`, `500ms`) in milliseconds. */
+function durationOf(name: string, value: string | undefined): number | undefined {
+  if (value === undefined || value === '') return undefined
+  const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+  let total = 0
+  let length = 0
+  for (const [part, digits = '', unit = ''] of value.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)) {
+    total += Number(digits) * (units[unit] ?? 0)
+    length += part.length
+  }
+  if (length === value.length && total > 0) return total
+  throw new MeshError('NODEPROXY_CONFIG', `${name}="${value}" is no duration`, {
+    hint: 'write it like 24h or 90m',
+  })
+}
+
+/** What is left of the pod's grace period for connections, after a reserve for the exit itself. */
+function graceOf(value: string | undefined): number {
+  const seconds = value === undefined || value === '' ? 5 : Number(value)
+  if (!Number.isFinite(seconds)) {
+    throw new MeshError(
+      'NODEPROXY_CONFIG',
+      `TERMINATION_GRACE_PERIOD_SECONDS="${value}" is no number`,
+    )
+  }
+  if (value === undefined || value === '') return 5000
+  return Math.max(seconds > 10 ? seconds - 5 : seconds - 1, 1) * 1000
+}
+
+function portOf(env: Env, name: string, fallback: number): number {
+  const value = textOf(env[name])
+  if (value === undefined) return fallback
+  const port = Number(value)
+  if (Number.isInteger(port) && port >= 0 && port < 65_536) return port
+  throw new MeshError('NODEPROXY_CONFIG', `${name}="${value}" is no port`)
+}
+
+/** `info`, or `warn,access=debug,pods=trace`; parts that are no level of ours count as `info`. */
+function levelsOf(text: string): { everywhere: LogLevel; byScope: Map<string, LogLevel> } {
+  let everywhere: LogLevel = 'info'
+  const byScope = new Map<string, LogLevel>()
+  for (const part of text.split(',')) {
+    const [scope = '', name] = part.trim().toLowerCase().split('=')
+    const level = logLevels.find((known) => known === (name ?? scope)) ?? 'info'
+    if (name === undefined) everywhere = level
+    else byScope.set(scope, level)
+  }
+  return { everywhere, byScope }
+}

@@ -1,0 +1,10 @@
+/** The node proxy: layer 4 of the mesh for every pod of a node. */
+export { NodeProxy, type NodeProxyOptions } from './app.ts'
+export { type ProxyConfig, readConfig } from './config.ts'
+export { type Connection, ConnectionManager } from './connections.ts'
+export { type PodInfo, type ProxyParts } from './pod.ts'
+export { PodProxy } from './pod-proxy.ts'
+export { Pods } from './pods.ts'
+export { pickAddress, type Route, type RouteRequest, routeOutbound } from './route.ts'
+export { Store, type StoreChange } from './state/store.ts'
+export type { Service, Workload } from './state/types.ts'

@@ -1,0 +1,32 @@
+/** Bounds and times of the node proxy (reference: ambient, HBONE and node-proxy forwarding). */
+
+export const ports = {
+  outbound: 15_001,
+  inboundPlaintext: 15_006,
+  inboundHbone: 15_008,
+  admin: 15_000,
+  metrics: 15_020,
+  readiness: 15_021,
+} as const
+
+/** Ports that no connection may be led to: it would end in the proxy itself. */
+export const illegalPorts: ReadonlySet<number> = new Set([
+  ports.outbound,
+  ports.inboundPlaintext,
+  ports.inboundHbone,
+])
+
+/** Mark of every socket of the proxy; the rules in the pod let it pass by this. */
+export const socketMark = 0x539
+export const listenBacklog = 128
+export const keepalive = { idle: 180, interval: 180, count: 9 } as const
+export const connectTimeoutMs = 10_000
+export const handshakeTimeoutMs = 10_000
+/** How long a connection waits for its own workload to arrive by xDS. */
+export const ownWorkloadWaitMs = 5_000
+/** How often a pod whose proxy could not be started is tried again. */
+export const startRetryMs = 5_000
+/** Idle series of departed workloads go after one to two of these. */
+export const seriesExpiryMs = 30 * 60_000
+/** Connections that /config_dump lists for a pod. */
+export const dumpedConnections = 1_000

@@ -1,0 +1,245 @@
+/** The composition root of the embedded Kubernetes API server: parts in start order. */
+import { mkdir } from 'node:fs/promises'
+import type { IncomingMessage } from 'node:http'
+import type { Server } from 'node:net'
+import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
+import { type Clock, type Component, type Logger, MeshError, type Timer } from '../base/index.ts'
+import { loadBuiltinSchemas } from '../schema/index.ts'
+import { Admission } from './admission/admission.ts'
+import { EscalationCheck } from './admission/escalation.ts'
+import { NamespaceAdmission } from './admission/namespaces.ts'
+import { PodAdmission } from './admission/pods.ts'
+import { ServiceAdmission } from './admission/services.ts'
+import { Api } from './api.ts'
+import { Authenticator } from './auth/authenticate.ts'
+import { type KeyPair, Pki } from './auth/pki.ts'
+import { Authorizer } from './auth/rbac.ts'
+import { Reviews } from './auth/reviews.ts'
+import { Tokens } from './auth/tokens.ts'
+import type { PodBackend } from './backend.ts'
+import { bootstrap, serviceAddress } from './bootstrap.ts'
+import { builtinTypes } from './builtin-types.ts'
+import { Catalogue } from './catalogue.ts'
+import type { VerbContext } from './context.ts'
+import { DefinitionCleanup } from './definition-cleanup.ts'
+import { DefinitionAdmission, Definitions } from './definitions.ts'
+import { Discovery } from './discovery.ts'
+import { fieldsFor } from './fields.ts'
+import { HttpServer } from './http/server.ts'
+import { writeKubeconfig } from './kubeconfig.ts'
+import { limits } from './limits.ts'
+import { OpenApi } from './openapi.ts'
+import { PodStreams } from './pod-streams.ts'
+import { ObjectStore } from './store/objects.ts'
+import { SqliteStore } from './store/sqlite-store.ts'
+
+export interface RegistryOptions {
+  /** The state directory: `registry.db` and `pki/` live in it. */
+  readonly dir: string
+  /** The mesh's name, for the kubeconfig. */
+  readonly name: string
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly backend?: PodBackend
+  /** Weft's version, the build part of what `/version` answers. */
+  readonly version: string
+  /** Default 10.96.0.0/12. */
+  readonly serviceCidr?: string
+  /** More names and addresses of the serving certificate (the node's IP, for example). */
+  readonly serverNames?: readonly string[]
+  /** A number from 0 to 1; default Math.random. */
+  readonly random?: () => number
+}
+
+export interface Registry extends Component {
+  /** Serves the connections that a listening server accepts. May be called before `start`. */
+  attach(server: Server): void
+  /** Who runs the pods; without one, logs and exec answer 503. */
+  setBackend(backend: PodBackend): void
+  /** After `start`: what clients trust. */
+  readonly caCertificatePem: string
+  /** After `start`: a client certificate of group system:masters. */
+  readonly adminCredentials: KeyPair
+  /** Writes the administrator's kubeconfig: mode 0600, in one step. */
+  writeKubeconfig(path: string, serverUrl: string): Promise<void>
+  /** Writes a consistent copy of the database to a new file. */
+  backup(path: string): Promise<void>
+}
+
+const kubernetesMinor = '35'
+
+const standardNames = [
+  'localhost',
+  'kubernetes',
+  'kubernetes.default',
+  'kubernetes.default.svc',
+  'kubernetes.default.svc.cluster.local',
+  '127.0.0.1',
+]
+
+export function createRegistry(options: RegistryOptions): Registry {
+  return new EmbeddedRegistry(options)
+}
+
+class EmbeddedRegistry implements Registry {
+  readonly #options: RegistryOptions
+  readonly #serviceCidr: string
+  readonly #pki: Pki
+  readonly #store: ObjectStore
+  readonly #catalogue: Catalogue
+  readonly #definitions: Definitions
+  readonly #services: ServiceAdmission
+  readonly #context: VerbContext
+  readonly #pods: PodStreams
+  readonly #server: HttpServer
+  #timer: Timer | undefined
+  #ready = false
+
+  constructor(options: RegistryOptions) {
+    const { clock, logger, dir, random = Math.random } = options
+    this.#options = options
+    this.#serviceCidr = options.serviceCidr ?? '10.96.0.0/12'
+    const first = serviceAddress(this.#serviceCidr, 1)
+    const names = [...standardNames, first, ...(options.serverNames ?? [])]
+    this.#pki = new Pki({ dir: join(dir, 'pki'), clock, logger, names })
+    const store = new SqliteStore(join(dir, 'registry.db'))
+    this.#store = new ObjectStore({ store, clock, logger, fieldsOf: (id) => fieldsFor(id) })
+    this.#catalogue = new Catalogue(builtinTypes())
+    const schemas = loadBuiltinSchemas()
+    this.#definitions = new Definitions(this.#store, this.#catalogue, schemas)
+    this.#services = new ServiceAdmission(this.#store, this.#serviceCidr, random)
+    const authorizer = new Authorizer(this.#store)
+    const admission = new Admission([
+      new NamespaceAdmission(this.#store),
+      new EscalationCheck(authorizer),
+      new PodAdmission({ store: this.#store, clock, random }),
+      this.#services,
+      new DefinitionAdmission(this.#catalogue, () => clock.now()),
+    ])
+    this.#context = {
+      store: this.#store,
+      catalogue: this.#catalogue,
+      schemas,
+      admission,
+      authorizer,
+      clock,
+      logger,
+      random,
+      open: new Set(),
+    }
+    this.#pods = new PodStreams(this.#store, logger)
+    this.#pods.backend = options.backend
+    this.#server = this.#makeServer()
+  }
+
+  async start(): Promise<void> {
+    const { dir, clock, logger } = this.#options
+    await mkdir(dir, { recursive: true, mode: 0o700 })
+    await this.#store.start()
+    try {
+      await this.#pki.ensure()
+      this.#definitions.start()
+      this.#services.start()
+      new DefinitionCleanup(this.#context, logger).start()
+      await bootstrap({
+        store: this.#store,
+        catalogue: this.#catalogue,
+        clock,
+        serviceCidr: this.#serviceCidr,
+      })
+      this.#server.start()
+    } catch (error) {
+      await this.#store.stop()
+      throw error
+    }
+    this.#timer = clock.every(limits.certificateCheckMs, () => void this.#renew(), {
+      background: true,
+    })
+    this.#ready = true
+    logger.info('the registry is ready')
+  }
+
+  async stop(deadlineMs = 1_000): Promise<void> {
+    this.#ready = false
+    this.#timer?.cancel()
+    for (const watch of this.#context.open) watch.end()
+    await this.#server.stop(deadlineMs)
+    await this.#store.stop()
+  }
+
+  attach(server: Server): void {
+    this.#server.attach(server)
+  }
+
+  setBackend(backend: PodBackend): void {
+    this.#pods.backend = backend
+  }
+
+  get caCertificatePem(): string {
+    return this.#pki.authorityPem
+  }
+
+  get adminCredentials(): KeyPair {
+    return this.#pki.admin
+  }
+
+  async writeKubeconfig(path: string, serverUrl: string): Promise<void> {
+    if (!this.#ready) throw new MeshError('REGISTRY_CLOSED', 'the registry has not started yet')
+    const { name } = this.#options
+    const { authorityPem, admin } = this.#pki
+    await writeKubeconfig(path, { name, serverUrl, authorityPem, admin })
+  }
+
+  backup(path: string): Promise<void> {
+    return this.#store.backup(path)
+  }
+
+  async #renew(): Promise<void> {
+    try {
+      if (await this.#pki.ensure()) this.#server.renew()
+    } catch (error) {
+      this.#options.logger.error('certificates could not be renewed', { error: String(error) })
+    }
+  }
+
+  #makeServer(): HttpServer {
+    const { clock, logger, version } = this.#options
+    const tokens = new Tokens(this.#pki, this.#store, clock)
+    const api = new Api({
+      context: this.#context,
+      authenticator: new Authenticator(tokens),
+      tokens,
+      reviews: new Reviews(this.#context, tokens),
+      discovery: new Discovery(this.#catalogue),
+      openApi: new OpenApi(this.#catalogue, this.#context.schemas, () => clock.now()),
+      pods: this.#pods,
+      logger,
+      version: versionInfo(version),
+      ready: () => this.#ready,
+    })
+    return new HttpServer({
+      pki: this.#pki,
+      clock,
+      logger,
+      onRequest: (request, response) => void api.handle(request, response),
+      onUpgrade: (request, socket: Duplex, head) =>
+        // Upgrades exist in HTTP/1.1 only.
+        void api.upgrade(request, { message: request as IncomingMessage, socket, head }),
+    })
+  }
+}
+
+function versionInfo(version: string): Record<string, string> {
+  return {
+    major: '1',
+    minor: kubernetesMinor,
+    gitVersion: `v1.${kubernetesMinor}.0+weft.${version}`,
+    gitCommit: '',
+    gitTreeState: 'clean',
+    buildDate: '1970-01-01T00:00:00Z',
+    goVersion: '',
+    compiler: 'node',
+    platform: `${process.platform}/${process.arch === 'x64' ? 'amd64' : process.arch}`,
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * For the kill test: writes as fast as it can and says on standard output what it tries (`?`) and what was
+ * acknowledged (`=`): `? name put`, `= name put <revision>`. It ends by being killed.
+ */
+import { writeSync } from 'node:fs'
+import { silentLogger, systemClock } from '../../base/index.ts'
+import { fieldsFor } from '../fields.ts'
+import { ObjectStore } from './objects.ts'
+import { SqliteStore } from './sqlite-store.ts'
+
+const [path = ''] = process.argv.slice(2)
+const store = new ObjectStore({
+  store: new SqliteStore(path),
+  clock: systemClock,
+  logger: silentLogger,
+  fieldsOf: (id) => fieldsFor(id),
+})
+await store.start()
+const bucket = store.bucket('/configmaps')
+const say = (line: string): void => void writeSync(1, `${line}\n`)
+say(`= started ${store.revision}`)
+
+async function write(name: string): Promise<void> {
+  for (let round = 1; ; round++) {
+    const latest = bucket.latest('n', name)
+    const remove = latest !== undefined && round % 5 === 0
+    const data = { padding: 'x'.repeat((round * 997) % 9_000) }
+    const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace: 'n' }, data }
+    const verb = remove ? 'delete' : 'put'
+    say(`? ${name} ${verb}`)
+    const entry = await store.write(
+      bucket,
+      { namespace: 'n', name },
+      latest,
+      remove ? undefined : object,
+    )
+    say(`= ${name} ${verb} ${entry.revision}`)
+  }
+}
+
+await Promise.all(Array.from({ length: 8 }, (_, index) => write(`w${index}`)))

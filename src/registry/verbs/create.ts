@@ -1,0 +1,85 @@
+/** CREATE: POST on a collection, and apply patches to objects that don't exist yet. */
+import {
+  alreadyExists,
+  badRequest,
+  generatedName,
+  type KubeObject,
+  methodNotAllowed,
+} from '../../kube/index.ts'
+import type { VerbContext } from '../context.ts'
+import type { Exchange } from '../http/exchange.ts'
+import { limits } from '../limits.ts'
+import { StaleWrite } from '../store/objects.ts'
+import { checkUnknownFields, placeObject, readObject } from './decode.ts'
+import { track } from './managers.ts'
+import { prepareCreate } from './prepare.ts'
+import { subjectOf, type Target } from './target.ts'
+import { objectAt, toStorage } from './versions.ts'
+import { View } from './view.ts'
+import { managerOf, type WriteOptions, writeOptions } from './write-options.ts'
+
+export async function create(
+  context: VerbContext,
+  exchange: Exchange,
+  target: Target,
+): Promise<void> {
+  const { type } = target
+  if (target.name !== undefined || !type.verbs.includes('create')) throw methodNotAllowed()
+  if (type.namespaced && target.namespace === undefined) {
+    throw badRequest('an empty namespace may not be set during creation')
+  }
+  const options = writeOptions(exchange)
+  const object = await readObject(exchange, type)
+  placeObject(object, target)
+  checkUnknownFields(exchange, context.schemas, { type, object, how: options.fieldValidation })
+  const manager = managerOf(exchange, options)
+  const made = await createObject(context, exchange, target, { object, options, manager })
+  exchange.json(201, new View(exchange, type, context.clock).object(made))
+}
+
+/** Runs the pipeline and stores the object; with `generateName` a clash only costs another name. */
+export async function createObject(
+  context: VerbContext,
+  exchange: Exchange,
+  target: Target,
+  request: {
+    readonly object: KubeObject
+    readonly options: WriteOptions
+    /** Undefined for an apply, which has set the managedFields already. */
+    readonly manager: string | undefined
+  },
+): Promise<KubeObject> {
+  const { type, bucket } = target
+  const { object, options, manager } = request
+  const namespace = type.namespaced ? (target.namespace ?? '') : ''
+  const base = object.metadata.name ? undefined : object.metadata.generateName
+  const random = (below: number): number => Math.floor(context.random() * below)
+  for (let attempt = 1; ; attempt++) {
+    const draft = base === undefined ? object : structuredClone(object)
+    if (base !== undefined && base !== '') draft.metadata.name = generatedName(base, random)
+    const { name } = draft.metadata
+    if (name !== undefined && name !== '' && bucket.latest(namespace, name) !== undefined) {
+      if (base !== undefined && attempt < limits.generateNameAttemptsMax) continue
+      throw alreadyExists(subjectOf(type, name))
+    }
+    const ready = await prepareCreate(context, exchange, target, draft, options.dryRun)
+    if (manager !== undefined)
+      track(context, target, ready, { manager, live: undefined, sent: undefined })
+    if (type.warning !== undefined) exchange.warn(type.warning)
+    if (options.dryRun) {
+      context.admission.abandon(ready, undefined)
+      return ready
+    }
+    try {
+      const place = { namespace, name: ready.metadata.name }
+      const entry = await context.store.write(bucket, place, undefined, toStorage(type, ready))
+      return objectAt(type, entry)
+    } catch (error) {
+      context.admission.abandon(ready, undefined)
+      if (!(error instanceof StaleWrite)) throw error
+      if (base === undefined || attempt >= limits.generateNameAttemptsMax) {
+        throw alreadyExists(subjectOf(type, ready.metadata.name))
+      }
+    }
+  }
+}
