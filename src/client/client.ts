@@ -7,6 +7,7 @@ import {
   type KubeObject,
   type Status,
 } from '../kube/index.ts'
+import { chunksOf } from './chunks.ts'
 import { limits } from './limits.ts'
 import { type Answer, Transport } from './transport.ts'
 import type {
@@ -191,10 +192,18 @@ class HttpKubeClient implements ClosableKubeClient {
     return { code: answer.code, headers: answer.headers, body: await readAll(answer) }
   }
 
-  async stream(path: string, onChunk: (chunk: Buffer) => void, signal?: AbortSignal): Promise<void> {
-    const answer = await this.#transport.request('GET', path, signal === undefined ? {} : { signal })
+  async stream(
+    path: string,
+    onChunk: (chunk: Buffer) => void,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const answer = await this.#transport.request(
+      'GET',
+      path,
+      signal === undefined ? {} : { signal },
+    )
     if (answer.code !== 200) throw await failure(answer)
-    for await (const chunk of answer.stream as AsyncIterable<Buffer>) onChunk(chunk)
+    for await (const chunk of chunksOf(answer.stream)) onChunk(chunk)
   }
 
   close(): void {
@@ -244,7 +253,7 @@ function writeQuery(options: WriteOptions): string {
 async function readAll(answer: Answer): Promise<Buffer> {
   const chunks: Buffer[] = []
   let size = 0
-  for await (const chunk of answer.stream as AsyncIterable<Buffer>) {
+  for await (const chunk of chunksOf(answer.stream)) {
     size += chunk.length
     if (size > limits.answerBytesMax)
       throw new Error(`an answer exceeds ${limits.answerBytesMax} bytes`)
@@ -256,7 +265,7 @@ async function readAll(answer: Answer): Promise<Buffer> {
 async function* lines(answer: Answer): AsyncIterable<string> {
   let rest: Buffer[] = []
   let restBytes = 0
-  for await (const chunk of answer.stream as AsyncIterable<Buffer>) {
+  for await (const chunk of chunksOf(answer.stream)) {
     let start = 0
     for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
       rest.push(chunk.subarray(start, end))

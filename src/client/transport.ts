@@ -56,12 +56,9 @@ export class Transport {
     return new Promise((resolve, reject) => {
       const abort = (): void => stream.close(http2.constants.NGHTTP2_CANCEL)
       options.signal?.addEventListener('abort', abort, { once: true })
-      stream.once('response', (answer) => {
-        // Headers, body and end can come in one read, before whoever awaits us takes the stream;
-        // Node throws the body of an ended stream away unless it was paused or read from.
-        stream.pause()
-        resolve({ code: Number(answer[':status']), headers: answer, stream })
-      })
+      stream.once('response', (answer) =>
+        resolve({ code: Number(answer[':status']), headers: answer, stream }),
+      )
       stream.once('close', () => {
         options.signal?.removeEventListener('abort', abort)
         reject(

@@ -152,6 +152,11 @@ function podTemplate(input: TemplateInput): unknown {
       },
       annotations: {
         'istio.io/rev': config.revision,
+        // Where the gateway's outgoing traffic is meshed by the node proxy, what comes in from outside is not
+        // captured: it is for the gateway to judge, and STRICT must not refuse it.
+        'ambient.istio.io/bypass-inbound-capture': String(
+          config.gateways.dataplaneMode === 'ambient',
+        ),
         'prometheus.io/path': '/stats/prometheus',
         'prometheus.io/port': '15020',
         'prometheus.io/scrape': 'true',

@@ -56,6 +56,11 @@ export function isQuantity(text: string): boolean {
   }
 }
 
+/** The exact value in billionths, rounded away from zero. Throws KUBE_BAD_QUANTITY. */
+export function quantityToNanos(quantity: string): bigint {
+  return parse(quantity).nanos
+}
+
 /** The value as a number: cores, bytes, counts. Throws KUBE_BAD_QUANTITY. */
 export function quantityToNumber(quantity: string | number): number {
   if (typeof quantity === 'number') return quantity

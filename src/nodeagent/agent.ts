@@ -1,7 +1,8 @@
 /**
  * The node agent: brings every pod of the node to the state that its labels ask for. Level-triggered:
  * whatever happens (pod, namespace, sandbox, proxy), the pod's key is queued and compared anew.
- * Order of joining: namespace → rules → proxy → annotation. When the proxy is away the rules stay, so
+ * Order of joining: namespace → proxy → rules → annotation (Differs from Istio, which writes the rules before
+ * the proxy listens: connections of a running pod would be refused in between). When the proxy is away the rules stay, so
  * an enrolled pod never sends plaintext (fail closed).
  */
 import { type Logger, type Timer, toError } from '../base/index.ts'
@@ -220,7 +221,9 @@ class Agent implements NodeAgent {
     const member = this.#open(pod, sandbox)
     member.drain?.cancel()
     member.drain = undefined
-    await this.#applyRules(member, pod)
+    // A pod that runs already must not meet a redirection to a port where nobody listens yet. Without
+    // a proxy there is nothing to wait for: the rules come first, and hold the traffic back.
+    if (this.#zds.proxies === 0) await this.#applyRules(member, pod)
     let state = this.#zds.stateOf(uid)
     if (!member.offered || state === undefined) {
       const serviceAccount = pod.spec?.serviceAccountName ?? 'default'
@@ -228,6 +231,7 @@ class Agent implements NodeAgent {
       state = await this.#zds.add({ uid, info: { name, namespace, serviceAccount }, netnsFd })
       member.offered = true
     }
+    await this.#applyRules(member, pod)
     for (const fd of member.retired.splice(0)) closeFd(fd)
     await this.#annotateState(pod, state)
     return state.state

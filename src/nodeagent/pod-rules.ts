@@ -1,5 +1,5 @@
 /** Writes and removes the rules of a pod with the tools that this machine has. */
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { type Logger, MeshError, toError } from '../base/index.ts'
 import { closeFd, createNetns, findTool, ipBatch, runRules, withNetns } from '../linux/index.ts'
 import { parseSave, renderIptables } from './render-iptables.ts'
@@ -89,6 +89,20 @@ export function hasIpv6(netnsFd: number): boolean {
   }
 }
 
+/**
+ * Nothing tracks connections in a pod before the first rule, so that the next packet of an open connection looks
+ * like a new one to the kernel and would be redirected, which breaks it. With this setting only a
+ * SYN begins a connection; packets from the middle of one are untracked, and pass.
+ */
+function leaveOpenConnections(netnsFd: number): void {
+  try {
+    const path = '/proc/sys/net/netfilter/nf_conntrack_tcp_loose'
+    withNetns(netnsFd, () => writeFileSync(path, '0'))
+  } catch {
+    // Kernels without the setting: connections that are open at enrolment may be reset.
+  }
+}
+
 class ToolPodRules implements PodRules {
   readonly backend: RuleBackend
   readonly #write: Writer
@@ -101,6 +115,7 @@ class ToolPodRules implements PodRules {
   }
 
   async apply(netnsFd: number, options: PodRuleOptions): Promise<void> {
+    leaveOpenConnections(netnsFd)
     // Routes first: they do nothing until a rule sets the mark.
     await this.#route(netnsFd, 'add', options.ipv6)
     await this.#write(netnsFd, rulesOf(options), options.ipv6)

@@ -7,6 +7,12 @@ export { listKey } from './list-types.ts'
 export { type OpenApiResource, openApiDocument } from './openapi-document.ts'
 export { fromOpenApi, toOpenApi } from './openapi-node.ts'
 export { compilePattern } from './patterns.ts'
+export {
+  type DecodedObject,
+  decodeKubernetesProtobuf,
+  type ExpectedKind,
+  kubernetesProtobufType,
+} from './protobuf/index.ts'
 export { blocksRules, hasRules, rulesNotChecked } from './rules.ts'
 export { applyDefaults } from './schema-defaults.ts'
 export { type CrdObject, loadBuiltinSchemas, SchemaRegistry } from './schema-registry.ts'

@@ -1,7 +1,7 @@
 /** Policies that really deny: by identity, on new and on open connections, and plaintext under STRICT. */
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { pods } from './kit.ts'
+import { pods, rawConnection } from './kit.ts'
 import { cannotRun, eventually, httpStatus, Mesh, root } from './mesh.ts'
 
 const onlyProductpage = `
@@ -45,7 +45,7 @@ describe('authorization', { skip: cannotRun() }, () => {
 
   test('[B113] [B112] a policy for one principal stops the others within a second, on open connections too', async () => {
     assert.equal((await call('bookinfo')).stdout, '200')
-    // An open connection, held by curl's telnet mode: bytes go through it before, none after.
+    // An open connection, held by a program in the pod: bytes go through it before, none after.
     const raw = mesh.spawnKubectl(
       'exec',
       '-i',
@@ -53,9 +53,7 @@ describe('authorization', { skip: cannotRun() }, () => {
       'bookinfo',
       'deploy/sleep',
       '--',
-      'curl',
-      '-sN',
-      'telnet://reviews.bookinfo:9080',
+      ...rawConnection('reviews.bookinfo', 9080),
     )
     let received = ''
     raw.stdout?.on('data', (chunk) => (received += String(chunk)))

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { existsSync, rmSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
-import { Capture, pidInPod, pods } from './kit.ts'
+import { Capture, pidInPod, pods, rawConnection } from './kit.ts'
 import { cannotRun, eventually, httpStatus, Mesh, root } from './mesh.ts'
 
 describe('kill -9', { skip: cannotRun() }, () => {
@@ -33,9 +33,7 @@ describe('kill -9', { skip: cannotRun() }, () => {
       'bookinfo',
       'deploy/sleep',
       '--',
-      'curl',
-      '-sN',
-      'telnet://details:9080',
+      ...rawConnection('details', 9080),
     )
     let received = ''
     held.stdout?.on('data', (chunk) => (received += String(chunk)))

@@ -54,20 +54,9 @@ export function pidInPod(mesh: Mesh, ip: string): number {
   throw new Error(`no process has the address ${ip}`)
 }
 
-/** Enters a process's network namespace (and its user namespace, for rootless meshes). */
+/** Enters a process's network namespace, as root of the machine may, also in a rootless mesh. */
 export function inNetns(pid: number, command: readonly string[]): [string, string[]] {
-  const sameUser = readlinkSync(`/proc/${pid}/ns/user`) === readlinkSync('/proc/self/ns/user')
-  return [
-    'nsenter',
-    [
-      '-t',
-      String(pid),
-      '-n',
-      ...(sameUser ? [] : ['-U', '--preserve-credentials']),
-      '--',
-      ...command,
-    ],
-  ]
+  return ['nsenter', ['-t', String(pid), '-n', '--', ...command]]
 }
 
 /** Packets of one pod's interface, written as text with payloads; `stop` returns them. */
@@ -79,6 +68,8 @@ export class Capture {
   constructor(pid: number, filter: string) {
     const [program, args] = inNetns(pid, [
       'tcpdump',
+      '-Z',
+      'root',
       '-i',
       'eth0',
       '-n',
@@ -130,4 +121,12 @@ export function namespacesOf(pid: number): number {
       return false
     }
   }).length
+}
+
+/** Argument list of a program in a pod that carries bytes between its standard streams and a TCP port. */
+export function rawConnection(host: string, port: number): string[] {
+  const script = `const s = require("net").connect(${port}, "${host}");
+process.stdin.pipe(s); s.pipe(process.stdout);
+s.on("error", () => process.exit(7)); s.on("close", () => process.exit(0))`
+  return ['/opt/weft/bin/node', '-e', script]
 }

@@ -284,6 +284,10 @@ export function netnsInode(pid: number): string {
 }
 
 export async function httpStatus(url: string): Promise<{ status: number; body: string }> {
-  const response = await fetch(url, { signal: AbortSignal.timeout(10_000) })
+  const response = await fetch(url, { signal: AbortSignal.timeout(10_000) }).catch(
+    (error: Error) => {
+      throw new Error(`GET ${url}: ${error.message}`, { cause: error.cause })
+    },
+  )
   return { status: response.status, body: await response.text() }
 }

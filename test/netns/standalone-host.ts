@@ -13,12 +13,15 @@ import { createNetns, ipBatch, listenTcp } from '../../src/linux/index.ts'
 import { Broker } from '../../src/standalone/broker/app.ts'
 import { meshPaths } from '../../src/standalone/state/paths.ts'
 
-const [stateHome = '', mode = 'root', access = ''] = process.argv.slice(2)
+const [stateHome = '', mode = 'root', access = '', rules = 'nft'] = process.argv.slice(2)
 const hostAddress = '203.0.113.1'
 const worldAddress = '203.0.113.5'
 
 const world = createNetns()
-await ipBatch(['link set lo up', `link add out type veth peer name in netns /proc/${process.pid}/fd/${world}`])
+await ipBatch([
+  'link set lo up',
+  `link add out type veth peer name in netns /proc/${process.pid}/fd/${world}`,
+])
 await ipBatch([`addr add ${hostAddress}/24 dev out`, 'link set out up'])
 await ipBatch([`addr add ${worldAddress}/24 dev in`, 'link set in up'], { netnsFd: world })
 
@@ -38,7 +41,10 @@ await Promise.all([once(external, 'listening'), once(local, 'listening')])
 
 const name = `net-${process.pid}`
 const parameters = join(stateHome, 'parameters.json')
-writeFileSync(parameters, JSON.stringify({ hostAddress, worldAddress, worldPort: 7000, hostPort: 7001 }))
+writeFileSync(
+  parameters,
+  JSON.stringify({ hostAddress, worldAddress, worldPort: 7000, hostPort: 7001, rules }),
+)
 const registryPort = await freePort()
 const ingressPort = await freePort()
 const broker = new Broker({

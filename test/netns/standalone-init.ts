@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { createLogger, sleep, systemClock } from '../../src/base/index.ts'
 import type { KubeClient } from '../../src/client/index.ts'
-import { connectTcp, listenTcp, withNetns } from '../../src/linux/index.ts'
+import { connectTcp, findTool, listenTcp, withNetns } from '../../src/linux/index.ts'
 import type { BrokerToInit, InitToBroker } from '../../src/standalone/broker/protocol.ts'
 import { BrokerLink } from '../../src/standalone/init/link.ts'
 import { setUpMounts } from '../../src/standalone/init/mounts.ts'
@@ -37,6 +37,7 @@ const world = JSON.parse(readFileSync(config.catalogFile ?? '', 'utf8')) as {
   worldAddress: string
   worldPort: number
   hostPort: number
+  rules: string
 }
 setUpMounts(join(config.stateDirectory, 'pods'))
 await setUpNode()
@@ -49,10 +50,18 @@ const services = new MemoryInformer<Service>(
   service('empty', { clusterIP: '10.96.1.2', ports: [port(80, 8080)] }),
   service('self', { clusterIP: '10.96.1.3', ports: [port(80, 8080)] }),
   service('front', { type: 'LoadBalancer', clusterIP: '10.96.1.4', ports: [port(80, 8080)] }),
-  service('kube-dns', { clusterIP: '10.96.0.10', ports: [{ name: 'dns', port: 53, protocol: 'UDP' }] }, 'kube-system'),
+  service(
+    'kube-dns',
+    { clusterIP: '10.96.0.10', ports: [{ name: 'dns', port: 53, protocol: 'UDP' }] },
+    'kube-system',
+  ),
 )
 const slices = new MemoryInformer<EndpointSlice>(
-  slice('kube-dns', { addresses: ['10.244.0.1'], port: 53, portName: 'dns', protocol: 'UDP' }, 'kube-system'),
+  slice(
+    'kube-dns',
+    { addresses: ['10.244.0.1'], port: 53, portName: 'dns', protocol: 'UDP' },
+    'kube-system',
+  ),
 )
 const patches: unknown[] = []
 const client = {
@@ -69,6 +78,9 @@ const network = createNetworkApp({
   relay,
   ingress: await link.listener('ingress'),
   hostAccess: config.hostAccess,
+  ...(world.rules === 'iptables'
+    ? { findTool: (name) => (name === 'nft' ? undefined : findTool(name)) }
+    : {}),
   clock,
   logger,
 })
@@ -79,19 +91,26 @@ const networks = new PodNetworks({
   clock,
   logger,
 })
-const pod = (uid: string): Promise<PodSandbox> => networks.setup({ uid, namespace: 'shop', name: uid })
+const pod = (uid: string): Promise<PodSandbox> =>
+  networks.setup({ uid, namespace: 'shop', name: uid })
 const [a, b, c] = await Promise.all([pod('a'), pod('b'), pod('c')])
 for (const [name, sandbox] of Object.entries({ a, b, c })) {
   const server = new Server({ allowHalfOpen: true }, (socket) => {
     socket.on('error', () => {})
     socket.on('end', () => socket.end(`${name} saw ${socket.remoteAddress}`)).resume()
   })
-  server.listen({ fd: listenTcp({ netnsFd: sandbox.netnsFd, family: 4, address: '0.0.0.0', port: 8080 }) })
+  server.listen({
+    fd: listenTcp({ netnsFd: sandbox.netnsFd, family: 4, address: '0.0.0.0', port: 8080 }),
+  })
 }
 slices.set(slice('web', { addresses: [b.ip, c.ip], port: 8080 }))
 slices.set(slice('self', { addresses: [a.ip], port: 8080 }))
 slices.set(slice('front', { addresses: [b.ip], port: 8080 }))
-for (const [number, host] of [[9999, '10.244.0.1'], [15012, '10.244.0.1'], [15000, '127.0.0.1']] as const) {
+for (const [number, host] of [
+  [9999, '10.244.0.1'],
+  [15012, '10.244.0.1'],
+  [15000, '127.0.0.1'],
+] as const) {
   const server = createServer((socket) => socket.end('node')).listen(number, host)
   await once(server, 'listening')
 }
@@ -137,7 +156,9 @@ const refused = (answer: string): void => equal(/ECONNREFUSED|ECONNRESET|LINUX_/
 async function resolve(from: PodSandbox, expression: string): Promise<string> {
   const script = `const {Resolver}=require('dns').promises; const r=new Resolver({timeout:3000,tries:1}); r.setServers(['10.96.0.10']);
     r.${expression}.then((v)=>console.log(JSON.stringify(v)),(e)=>console.log(e.code))`
-  const child = withNetns(from.netnsFd, () => spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] }))
+  const child = withNetns(from.netnsFd, () =>
+    spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] }),
+  )
   return (await text(child.stdout)).trim()
 }
 
@@ -173,11 +194,12 @@ const cases: Record<string, () => Promise<void>> = {
     equal(await resolve(a, "resolve4('none.shop.svc.cluster.local')"), 'ENOTFOUND')
     equal(await resolve(a, "reverse('10.96.1.1')"), '["web.shop.svc.cluster.local"]')
   },
-  'the world is reached through the relay: the server speaks first, both directions end on their own': async () => {
-    equal(await ask(a, world.worldAddress, world.worldPort), 'welcome;heard hello')
-    equal(await ask(undefined, world.worldAddress, world.worldPort), 'welcome;heard hello')
-    refused(await ask(a, world.worldAddress, 7099))
-  },
+  'the world is reached through the relay: the server speaks first, both directions end on their own':
+    async () => {
+      equal(await ask(a, world.worldAddress, world.worldPort), 'welcome;heard hello')
+      equal(await ask(undefined, world.worldAddress, world.worldPort), 'welcome;heard hello')
+      refused(await ask(a, world.worldAddress, 7099))
+    },
   'the host itself is reached only with --host-access': async () => {
     const answers = [
       await ask(a, '169.254.1.2', world.hostPort),
@@ -199,7 +221,13 @@ const cases: Record<string, () => Promise<void>> = {
   },
   'a LoadBalancer says where it is': async () => {
     await until(async () => patches.length === 2)
-    equal(patches[1], { status: { loadBalancer: { ingress: [{ ip: '127.0.0.1', ipMode: 'Proxy', ports: [{ port: 80, protocol: 'TCP' }] }] } } })
+    equal(patches[1], {
+      status: {
+        loadBalancer: {
+          ingress: [{ ip: '127.0.0.1', ipMode: 'Proxy', ports: [{ port: 80, protocol: 'TCP' }] }],
+        },
+      },
+    })
   },
   'a pod that is gone leaves nothing, and one that comes back has its address': async () => {
     const before = c.ip
@@ -215,9 +243,18 @@ for (const [name, run] of Object.entries(cases)) {
     await run()
     results.push({ name })
   } catch (error) {
-    results.push({ name, error: error instanceof Error ? (error.stack ?? error.message) : String(error) })
+    results.push({
+      name,
+      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    })
   }
 }
-const namespaces = [readlinkSync('/proc/self/ns/net'), ...[a, b].map(({ netnsFd }) => readlinkSync(`/proc/self/fd/${netnsFd}`))]
-writeFileSync(join(config.stateDirectory, 'results.json'), JSON.stringify({ cases: results, namespaces }))
+const namespaces = [
+  readlinkSync('/proc/self/ns/net'),
+  ...[a, b].map(({ netnsFd }) => readlinkSync(`/proc/self/fd/${netnsFd}`)),
+]
+writeFileSync(
+  join(config.stateDirectory, 'results.json'),
+  JSON.stringify({ cases: results, namespaces }),
+)
 link.ready()

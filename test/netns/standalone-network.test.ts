@@ -19,24 +19,43 @@ const drop = ['setpriv', `--reuid=${nobody}`, `--regid=${nobody}`, '--clear-grou
 interface Found {
   readonly cases: readonly { readonly name: string; readonly error?: string }[]
   readonly ingress: string
-  readonly left: { readonly files: unknown[]; readonly processes: unknown[]; readonly ports: boolean[] }
+  readonly left: {
+    readonly files: unknown[]
+    readonly processes: unknown[]
+    readonly ports: boolean[]
+  }
 }
 
 function refusal(words: readonly string[]): string | false {
-  const [program = '', ...args] = [...words, process.execPath, '--version']
-  const { status, stderr } = spawnSync(program, args, { encoding: 'utf8' })
+  const [program = 'unshare', ...args] = words
+  const all = [...args, process.execPath, '--version']
+  const { status, stderr } = spawnSync(program, all, { encoding: 'utf8' })
   if (status === 0) return false
   process.stderr.write(`SKIPPED standalone-network (${words.join(' ')}): ${stderr}\n`)
   return stderr.trim() || 'refused'
 }
 
-async function play(t: TestContext, words: readonly string[], args: readonly string[]): Promise<Found> {
+async function play(
+  t: TestContext,
+  words: readonly string[],
+  args: readonly string[],
+): Promise<Found> {
   const folder = mkdtempSync(join(tmpdir(), 'weft-net-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
   if (words.includes('setpriv')) chownSync(folder, nobody, nobody)
-  const [program = '', ...rest] = [...words, process.execPath, '--disable-warning=ExperimentalWarning', host, folder, ...args]
+  const [program = '', ...rest] = [
+    ...words,
+    process.execPath,
+    '--disable-warning=ExperimentalWarning',
+    host,
+    folder,
+    ...args,
+  ]
   const { NODE_TEST_CONTEXT: _context, NODE_COMPILE_CACHE: _cache, ...environment } = process.env
-  const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...environment, HOME: folder } })
+  const child = spawn(program, rest, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...environment, HOME: folder },
+  })
   const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)])
   assert.ok(out.startsWith('{'), `${out}\n${err}`)
   return JSON.parse(out) as Found
@@ -62,6 +81,14 @@ test('the network as root', { skip: isRoot ? refusal(asRoot) : 'needs root' }, a
 })
 
 const asUser = [...(isRoot ? drop : []), 'unshare', '--user', '--map-root-user', ...asRoot.slice(1)]
-test('the network as an unprivileged user, with access to the host', { skip: refusal(asUser) }, async (t) => {
+test('the network as an unprivileged user, with access to the host', {
+  skip: refusal(asUser),
+}, async (t) => {
   await check(t, await play(t, asUser, ['rootless', 'host-access']))
+})
+
+test('the network with iptables instead of nft', {
+  skip: isRoot ? refusal(asRoot) : 'needs root',
+}, async (t) => {
+  await check(t, await play(t, asRoot, ['root', '', 'iptables']))
 })

@@ -9,7 +9,7 @@ const product = {
   descriptionHtml:
     'Two pairs of twins, parted in a storm at sea, meet in one town on one day, and nobody can tell who owes whom what.',
 }
-const timeoutMs = 3_000
+const options = { timeoutMs: 3_000, keepAlive: false }
 
 interface Details {
   [field: string]: string | number
@@ -30,7 +30,7 @@ async function details(request: IncomingMessage, id: string) {
   const { status, body } = await fetchJson(
     `${serviceUrl('details')}/details/${id}`,
     request,
-    timeoutMs,
+    options,
   )
   return status === 200
     ? { status, body: body as Details }
@@ -43,7 +43,7 @@ async function reviews(request: IncomingMessage, id: string) {
     const { status, body } = await fetchJson(
       `${serviceUrl('reviews')}/reviews/${id}`,
       request,
-      timeoutMs,
+      options,
     )
     if (status === 200) return { status, body: body as Reviews }
     if (attempt === 1) {
@@ -70,7 +70,7 @@ serve('Product page', portArgument(), async (request, url): Promise<Answer> => {
   if (id === undefined) return { status: 404, body: { error: 'not found' } }
   if (part === 'reviews') return reviews(request, id)
   if (part === 'ratings') {
-    const answer = await fetchJson(`${serviceUrl('ratings')}/ratings/${id}`, request, timeoutMs)
+    const answer = await fetchJson(`${serviceUrl('ratings')}/ratings/${id}`, request, options)
     const missing = { error: 'Sorry, product ratings are currently unavailable for this book.' }
     return { status: answer.status, body: answer.body ?? missing }
   }

@@ -31,11 +31,10 @@ serve('Reviews', portArgument(), async (request, url) => {
   }
 
   async function ratingsOf(product: string): Promise<Record<string, number> | undefined> {
-    const answer = await fetchJson(
-      `${serviceUrl('ratings')}/ratings/${product}`,
-      request,
+    const answer = await fetchJson(`${serviceUrl('ratings')}/ratings/${product}`, request, {
       timeoutMs,
-    )
+      keepAlive: true,
+    })
     return answer.status === 200
       ? (answer.body as { ratings: Record<string, number> }).ratings
       : undefined

@@ -14,7 +14,9 @@ export type Handler = (request: http.IncomingMessage, url: URL) => Promise<Answe
 
 /** Idle connections are given up before the servers' 5 s, so that none is reused while it closes. */
 const idleMs = 4_000
-const agent = new http.Agent({ keepAlive: true, timeout: idleMs })
+const keptAlive = new http.Agent({ keepAlive: true, timeout: idleMs })
+/** A connection for each request, so that every reload of the page may meet another version. */
+const fresh = new http.Agent({ keepAlive: false })
 
 const propagated = [
   'x-request-id',
@@ -70,7 +72,7 @@ export function portArgument(): number {
 export function fetchJson(
   url: string,
   incoming: http.IncomingMessage,
-  timeoutMs: number,
+  options: { timeoutMs: number; keepAlive: boolean },
 ): Promise<{ status: number; body: unknown }> {
   const headers: Record<string, string> = {}
   for (const name of propagated) {
@@ -78,19 +80,23 @@ export function fetchJson(
     if (typeof value === 'string') headers[name] = value
   }
   return new Promise((resolve) => {
-    const request = http.get(url, { agent, headers, timeout: timeoutMs }, (response) => {
-      const chunks: Buffer[] = []
-      response.on('data', (chunk: Buffer) => chunks.push(chunk))
-      response.on('end', () => {
-        const status = response.statusCode ?? 502
-        try {
-          resolve({ status, body: JSON.parse(Buffer.concat(chunks).toString()) })
-        } catch {
-          resolve({ status: status === 200 ? 502 : status, body: undefined })
-        }
-      })
-      response.on('error', () => resolve({ status: 502, body: undefined }))
-    })
+    const request = http.get(
+      url,
+      { agent: options.keepAlive ? keptAlive : fresh, headers, timeout: options.timeoutMs },
+      (response) => {
+        const chunks: Buffer[] = []
+        response.on('data', (chunk: Buffer) => chunks.push(chunk))
+        response.on('end', () => {
+          const status = response.statusCode ?? 502
+          try {
+            resolve({ status, body: JSON.parse(Buffer.concat(chunks).toString()) })
+          } catch {
+            resolve({ status: status === 200 ? 502 : status, body: undefined })
+          }
+        })
+        response.on('error', () => resolve({ status: 502, body: undefined }))
+      },
+    )
     request.on('timeout', () => request.destroy(new Error('timeout')))
     request.on('error', () => resolve({ status: 503, body: undefined }))
   })

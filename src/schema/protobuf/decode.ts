@@ -15,7 +15,7 @@ import {
   readProtobufBundle,
   type ScalarType,
 } from './bundle.ts'
-import { bodyBytesMax, depthMax, valuesMax } from './limits.ts'
+import { bodyBytesMax, depthMax, textShownMax, valuesMax } from './limits.ts'
 import { WireError, WireReader, wireTypes } from './reader.ts'
 import { embeddedJson } from './special.ts'
 
@@ -41,10 +41,7 @@ let committed: MessageTable | undefined
  * Throws an ApiError 400 that names the field when it is malformed, too large, or of a kind
  * without protobuf form; the body is not kept or changed.
  */
-export function decodeKubernetesProtobuf(
-  body: Uint8Array,
-  expected?: ExpectedKind,
-): DecodedObject {
+export function decodeKubernetesProtobuf(body: Uint8Array, expected?: ExpectedKind): DecodedObject {
   committed ??= new MessageTable(readProtobufBundle())
   return decodeWith(committed, body, expected)
 }
@@ -68,8 +65,8 @@ function decodeWith(table: MessageTable, body: Uint8Array, expected?: ExpectedKi
   const message = table.ofKind(apiVersion, kind)
   if (message === undefined) {
     throw badRequest(
-      `kind "${kind}" of version "${apiVersion}" can't be read from protobuf here (custom resources never can); ` +
-        'send it as application/json',
+      `kind "${shown(kind)}" of version "${shown(apiVersion)}" can't be read from protobuf here ` +
+        '(custom resources never can); send it as application/json',
     )
   }
   const object: Record<string, unknown> = { apiVersion, kind }
@@ -88,6 +85,11 @@ function refused(why: string, cause?: Error): ApiError {
   const error = badRequest(`the protobuf body can't be read: ${why}`)
   if (cause !== undefined) error.cause = cause
   return error
+}
+
+/** Texts of a client in a message: long enough to be recognised, never as long as a body. */
+function shown(text: string): string {
+  return text.length > textShownMax ? `${text.slice(0, textShownMax)}...` : text
 }
 
 const magic = Buffer.from('k8s\0')
@@ -119,7 +121,9 @@ function readEnvelope(body: Uint8Array): Envelope {
     if (!(error instanceof WireError)) throw error
     throw refused(`its envelope is malformed: ${error.message}`, error)
   }
-  if (encoding !== '') throw refused(`its content encoding is "${encoding}"; send it unencoded`)
+  if (encoding !== '') {
+    throw refused(`its content encoding is "${shown(encoding)}"; send it unencoded`)
+  }
   return envelope
 }
 
@@ -134,7 +138,7 @@ function readType(reader: WireReader, envelope: Envelope): void {
 
 function checkContentType(type: string): void {
   if (type !== '' && type !== kubernetesProtobufType) {
-    throw new WireError(`its content is "${type}", which is sent without an envelope`)
+    throw new WireError(`its content is "${shown(type)}", which is sent without an envelope`)
   }
 }
 
@@ -223,7 +227,7 @@ class Decoding {
           expectType(wireType, wireTypes.bytes)
           key = reader.string()
         } else if (number === 2) {
-          this.#path.push(`[${key}]`)
+          this.#path.push(`[${shown(key)}]`)
           value = this.#value(type, wireType)
           this.#path.pop()
         } else reader.skip(wireType)
@@ -271,7 +275,9 @@ function readScalar(reader: WireReader, type: ScalarType): unknown {
 function wireTypeOf(type: ScalarType | Message): number {
   if (typeof type === 'object') return wireTypes.bytes
   if (type === 'double') return wireTypes.fixed64
-  return type === 'bool' || type === 'int32' || type === 'int64' ? wireTypes.varint : wireTypes.bytes
+  return type === 'bool' || type === 'int32' || type === 'int64'
+    ? wireTypes.varint
+    : wireTypes.bytes
 }
 
 function expectType(found: number, wanted: number): void {

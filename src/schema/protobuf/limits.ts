@@ -14,3 +14,6 @@ export const jsonDepthMax = 200
  * fifty here; an object of 1.5 MiB with the shortest useful values has about 300,000.
  */
 export const valuesMax = 500_000
+
+/** Characters of a client's own text in an error; a label key has up to 317. */
+export const textShownMax = 320

@@ -56,7 +56,9 @@ export class WireReader {
     this.#varint()
     const value = this.#high * 2 ** 32 + (this.#low >>> 0)
     if (!Number.isSafeInteger(value)) {
-      throw new WireError(`the number ${this.#bigint()} is larger than this server can store exactly`)
+      throw new WireError(
+        `the number ${this.#bigint()} is larger than this server can store exactly`,
+      )
     }
     return value
   }

@@ -1,0 +1,14 @@
+/** A whole mesh on one machine: start, status, stop, and what the machine lacks for it. */
+export {
+  type MeshHandle,
+  meshStatus,
+  prerequisitesError,
+  type StartOptions,
+  type StopOptions,
+  startMesh,
+  stopMesh,
+} from './broker/launch.ts'
+export { checkPrerequisites, type Problem } from './broker/prerequisites.ts'
+export type { MeshStatus, ProgressEvent } from './broker/protocol.ts'
+export { loopbackPortsAnnotation } from './network/load-balancer.ts'
+export { type MeshPaths, meshPaths, stateHome } from './state/paths.ts'

@@ -1,0 +1,45 @@
+/** Entry point of init, the one process that runs the node: started by the broker in its tree. */
+import { createLogger, systemClock } from '../../base/index.ts'
+import type { BrokerToInit, InitToBroker } from '../broker/protocol.ts'
+import { Init } from './app.ts'
+import { BrokerLink } from './link.ts'
+
+const logger = createLogger('init', {
+  write: (line) => process.stdout.write(line),
+  now: () => systemClock.now(),
+})
+
+function send(message: InitToBroker): void {
+  if (process.connected) process.send?.(message, undefined, {}, () => {})
+}
+
+const link = new BrokerLink(send)
+// Only the broker holds the other end.
+process.on('message', (message, handle) => link.receive(message as BrokerToInit, handle))
+// Without the broker there is no way in or out: end at once, and the kernel ends the rest.
+process.on('disconnect', () => process.exit(1))
+// One part's mistake must not take the pods down; it is in the log.
+process.on('unhandledRejection', (reason) => {
+  logger.error('unhandled rejection', {
+    error: reason instanceof Error ? (reason.stack ?? reason.message) : String(reason),
+  })
+})
+
+const config = await link.config
+process.title = `weft-init ${config.name}`
+const init = new Init({ config, link, clock: systemClock, logger })
+link.handle({
+  stop: (deadlineMs) => void init.stop(deadlineMs).finally(() => process.exit(0)),
+  applySamples: (samples) => init.applySamples(samples),
+})
+try {
+  await init.start()
+  link.ready()
+} catch (error) {
+  logger.error('start failed', {
+    error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+  })
+  link.failed(error)
+  await init.stop(2_000)
+  process.exit(1)
+}
