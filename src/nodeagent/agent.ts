@@ -1,9 +1,9 @@
 /**
  * The node agent: brings every pod of the node to the state that its labels ask for. Level-triggered:
  * whatever happens (pod, namespace, sandbox, proxy), the pod's key is queued and compared anew.
- * Order of joining: namespace → proxy → rules → annotation (Differs from Istio, which writes the rules before
- * the proxy listens: connections of a running pod would be refused in between). When the proxy is away the rules stay, so
- * an enrolled pod never sends plaintext (fail closed).
+ * Order of joining: namespace → proxy → rules → annotation. Differs from Istio, which writes the rules before the
+ * proxy listens: connections of a running pod would be refused in between. When the proxy is away the rules
+ * stay, so an enrolled pod never sends plaintext (fail closed).
  */
 import { type Logger, type Timer, toError } from '../base/index.ts'
 import { WorkQueue } from '../client/index.ts'

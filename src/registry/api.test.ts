@@ -113,8 +113,8 @@ describe('requests and answers', () => {
     const protobuf = await server.send('POST', maps, 'k8s', {
       headers: { 'content-type': 'application/vnd.kubernetes.protobuf' },
     })
-    assert.equal(protobuf.code, 415)
-    assert.match(protobuf.text, /does not read protobuf/)
+    assert.equal(protobuf.code, 400)
+    assert.match(protobuf.text, /does not start with the bytes/)
     const rounded = await server.send(
       'POST',
       maps,

@@ -137,7 +137,7 @@ describe('controllers', () => {
       const pods = await podsOf('default', 'web')
       most = Math.max(most, pods.length)
       const image = (pod: Loose): string =>
-        (pod.spec?.containers as { image: string }[])[0]?.image ?? ''
+        (pod.spec?.containers as { image: string }[] | undefined)?.[0]?.image ?? ''
       const fresh = pods.filter((pod) => image(pod) === 'two:1')
       const ready = pods.filter((pod) => JSON.stringify(pod.status).includes('"Ready"'))
       assert.ok(ready.length >= 2, 'fewer than two pods were ready')
@@ -155,7 +155,7 @@ describe('controllers', () => {
     const revisions = sets.items.map(
       (set) => set.metadata.annotations?.['deployment.kubernetes.io/revision'],
     )
-    assert.deepEqual(revisions.toSorted(), ['1', '2'])
+    assert.deepEqual(new Set(revisions), new Set(['1', '2']))
   })
 
   test('a deleted pod is replaced, and scaling down removes the ones that are not ready first', async () => {
@@ -212,10 +212,10 @@ describe('controllers', () => {
         slice.ports.map((port) => [port.name, port.port]),
         [['http', 8080]],
       )
-      assert.deepEqual(slice.endpoints.map((entry) => entry.addresses[0]).toSorted(), [
-        '10.244.3.1',
-        '10.244.3.2',
-      ])
+      assert.deepEqual(
+        new Set(slice.endpoints.map((entry) => entry.addresses[0])),
+        new Set(['10.244.3.1', '10.244.3.2']),
+      )
       assert.ok(slice.endpoints.every((entry) => entry.conditions.ready))
     })
   })

@@ -1,7 +1,8 @@
 /** Content negotiation: which form of an answer the client accepts, and how bodies are decoded. */
 import { parse as parseYaml, stringify as stringifyYaml } from 'yaml'
 import { toError } from '../../base/index.ts'
-import { badRequest, failure, notAcceptable, unsupportedMediaType } from '../../kube/index.ts'
+import { badRequest, notAcceptable, unsupportedMediaType } from '../../kube/index.ts'
+import { decodeKubernetesProtobuf, kubernetesProtobufType } from '../../schema/index.ts'
 
 /** A view: the object itself when `as` is absent, or a transformation of it. */
 export interface Representation {
@@ -57,17 +58,10 @@ export function mediaTypeOf(contentType: string | undefined): string {
   return (contentType ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
 }
 
-/** Decodes an object body. Protobuf is recognised so that the answer can say what is missing. */
+/** Decodes an object body: JSON, YAML or Kubernetes' protobuf envelope. */
 export function decodeBody(bytes: Buffer, contentType: string | undefined): unknown {
   const type = mediaTypeOf(contentType)
-  if (type === 'application/vnd.kubernetes.protobuf') {
-    throw failure(
-      415,
-      'UnsupportedMediaType',
-      'this server does not read protobuf request bodies yet - accepted media types include: ' +
-        `${mediaTypes.join(', ')}; with kubectl use "apply -f" or "create -f" and a manifest`,
-    )
-  }
+  if (type === kubernetesProtobufType) return decodeKubernetesProtobuf(bytes)
   if (type === '' || type === 'application/json') return decodeJson(bytes)
   if (type === 'application/yaml' || type === 'text/yaml') return decodeYaml(bytes)
   throw unsupportedMediaType(mediaTypes)
