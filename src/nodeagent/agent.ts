@@ -5,7 +5,7 @@
  * proxy listens: connections of a running pod would be refused in between. When the proxy is away the rules
  * stay, so an enrolled pod never sends plaintext (fail closed).
  */
-import { type Logger, type Timer, toError } from '../base/index.ts'
+import { type Logger, sabotaged, type Timer, toError } from '../base/index.ts'
 import { WorkQueue } from '../client/index.ts'
 import { resources } from '../kube/index.ts'
 import { closeFd, dupFd, inodeOf, openNetns } from '../linux/index.ts'
@@ -208,6 +208,7 @@ class Agent implements NodeAgent {
   }
 
   async #isWanted(pod: Pod): Promise<boolean> {
+    if (sabotaged('enrolment')) return false
     const { informers, client } = this.#options
     const name = pod.metadata.namespace ?? ''
     // The pod may be known before its namespace is in the cache.
@@ -313,6 +314,7 @@ class Agent implements NodeAgent {
 
   /** The pod runs on without the mesh: rules first, so that what it does from now on is direct. */
   async #leave(member: Member, pod: Pod): Promise<void> {
+    if (sabotaged('leave')) return
     const { drainMs = limits.drainMs, clock } = this.#options
     if (member.drain === undefined) {
       await this.#podRules.remove(member.netnsFd)

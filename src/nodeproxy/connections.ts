@@ -2,6 +2,7 @@
  * The live connections of all pods. Inbound ones are registered before they are judged, and judged
  * again when a policy or their workload changes, so that no change falls between check and use.
  */
+import { sabotaged } from '../base/index.ts'
 import type { L4Decision } from '../decide/index.ts'
 import type { StoreChange } from './state/store.ts'
 
@@ -67,6 +68,7 @@ export class ConnectionManager {
   }
 
   rejudge(): void {
+    if (sabotaged('rejudge')) return
     for (const set of this.#byPod.values()) {
       for (const connection of set) {
         if (connection.judge?.().allowed !== false) continue

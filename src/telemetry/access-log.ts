@@ -2,7 +2,7 @@
  * The node proxy's access log: one line for a finished connection. Own formatting instead of the
  * logger's, because addresses stand without quotes and everything else with them, and tools parse it.
  */
-import type { Logger, LogLevel } from '../base/index.ts'
+import { type Logger, type LogLevel, sabotaged } from '../base/index.ts'
 
 /** One end of a connection in the access log. */
 export interface AccessPeer {
@@ -76,6 +76,7 @@ export class AccessLog {
     outcome?: AccessOutcome,
     error = outcome?.error,
   ): void {
+    if (sabotaged('access-log')) return
     const { now, format, write } = this.#options
     const time = new Date(now()).toISOString()
     const fields = fieldsOf(entry, outcome, error)

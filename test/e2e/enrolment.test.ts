@@ -48,7 +48,7 @@ for (const user of ['root', 'nobody'] as const) {
       assert.doesNotMatch(text, /\.15008/)
     })
 
-    test('[A1.41] [A1.8] [A4.2] [A4.9] [G42] [G45] the label encrypts every later connection, restarts nothing and fails no request', async () => {
+    test('[A1.41] [A1.8] [A4.2] [A4.9] [G42] [G45] the label encrypts every later connection, restarts nothing and fails no request', async (t) => {
       const before = await pods(mesh, 'bookinfo')
       const target = before.find((pod) => pod.name.startsWith('productpage'))
       assert.ok(target)
@@ -56,11 +56,15 @@ for (const user of ['root', 'nobody'] as const) {
       let stop = false
       const results: string[] = []
       const traffic = (async () => {
-        while (!stop)
-          results.push(
-            (await mesh.exec('bookinfo', 'deploy/sleep', `${page}; ${page}; ${page}`)).stdout,
-          )
+        while (!stop) {
+          const ran = await mesh.exec('bookinfo', 'deploy/sleep', `${page}; ${page}; ${page}`)
+          results.push(ran.stdout)
+        }
       })()
+      t.after(async () => {
+        stop = true
+        await Promise.all([traffic, capture.stop()])
+      })
       await mesh.kubectlOk('label', 'namespace', 'bookinfo', enrolled, '--overwrite')
       const joined = await eventually(async () => {
         const now = await pods(mesh, 'bookinfo')

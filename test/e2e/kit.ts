@@ -105,6 +105,7 @@ export class Capture {
   }
 
   async stop(): Promise<string> {
+    if (this.#child.exitCode !== null) return this.#text
     await new Promise((done) => setTimeout(done, 300))
     this.#child.kill('SIGINT')
     await new Promise((done) => this.#child.once('close', done))

@@ -4,6 +4,7 @@
  * they are evaluated on the side. Policies are compiled when they arrive; a decision only walks
  * arrays that were sorted by action when the set last changed.
  */
+import { sabotaged } from '../../base/index.ts'
 import type { security } from '../../proto/index.ts'
 import { type CompiledPolicy, compilePolicy } from './compile.ts'
 import type {
@@ -48,6 +49,7 @@ class Engine implements L4Engine {
   readonly #byNamespace = new Map<string, Candidates>()
 
   upsert(authorization: security.Authorization): void {
+    if (sabotaged('l4-authorization')) return
     const policy = compilePolicy(authorization)
     this.#policies.set(policy.key, policy)
     this.#byNamespace.clear()

@@ -119,7 +119,11 @@ test('capabilities: none for workloads, two for init containers, the catalogueâ€
   const of = (pod: Pod, role: 'init' | 'main', program = plain as typeof ztunnel) =>
     identityOf(pod, greedy, role, program, rules)
   assert.deepEqual(of(podOf(), 'main'), { user: { uid: 65534, gid: 65534 }, capabilities: [] })
-  assert.deepEqual(of(podOf(), 'init'), { user: { uid: 0, gid: 0 }, capabilities: ['NET_ADMIN'] })
+  assert.deepEqual(of(podOf(), 'init'), {
+    // The pod's group lets it read the volumes.
+    user: { uid: 0, gid: 65534 },
+    capabilities: ['NET_ADMIN'],
+  })
   assert.deepEqual(of(podOf({ hostNetwork: true }), 'init').capabilities, [])
   assert.deepEqual(of(podOf(), 'main', ztunnel).capabilities, [])
   assert.deepEqual(of(podOf({}, 'istio-system'), 'main', ztunnel).capabilities, [
