@@ -60,12 +60,10 @@ async function startNode(
   const server = createServer()
   registry.attach(server)
   await new Promise<void>((resolve) => server.listen(6443, '127.0.0.1', resolve))
-  const { certPem, keyPem } = registry.adminCredentials
   const client = createKubeClient({
     server: 'https://127.0.0.1:6443',
     caPem: () => registry.caCertificatePem,
-    certPem,
-    keyPem,
+    certificate: () => registry.adminCredentials,
     clock,
   })
   const controllers = createControllers({ client, clock, logger, caPem: registry.caCertificatePem })

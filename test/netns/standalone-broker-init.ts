@@ -8,7 +8,7 @@ import { BrokerLink } from '../../src/standalone/init/link.ts'
 const link = new BrokerLink((message: InitToBroker) => void process.send?.(message))
 process.on('message', (message, handle) => link.receive(message as never, handle))
 process.on('disconnect', () => process.exit(1))
-link.handle({ stop: () => process.exit(0), applySamples: async () => {} })
+link.handle({ stop: () => process.exit(0), applySamples: async () => {}, setImages: () => {} })
 const config = await link.config
 const registry = await link.listener('registry')
 registry.server.on('connection', (socket) => socket.end('from inside'))

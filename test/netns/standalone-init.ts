@@ -27,7 +27,7 @@ const send = (message: InitToBroker): void => void process.send?.(message)
 const link = new BrokerLink(send)
 process.on('message', (message, handle) => link.receive(message as BrokerToInit, handle))
 process.on('disconnect', () => process.exit(1))
-link.handle({ stop: () => process.exit(0), applySamples: async () => {} })
+link.handle({ stop: () => process.exit(0), applySamples: async () => {}, setImages: () => {} })
 
 const clock = systemClock
 const logger = createLogger('init', { write: (line) => process.stdout.write(line), now: Date.now })
