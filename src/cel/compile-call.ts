@@ -4,6 +4,7 @@ import type { Compiled, Compiler } from './compiler.ts'
 import { CelError, CelErrors, IssueError } from './errors.ts'
 import { charge, type Frame, type Run } from './frame.ts'
 import type { FunctionDeclaration, Library, Overload } from './library.ts'
+import { costOfError } from './limits.ts'
 import { qualifiedName } from './names.ts'
 import { assignable, join, substitute, type Type, types, typeText } from './types.ts'
 import { fits, type Value } from './values.ts'
@@ -52,10 +53,9 @@ export function compileCall(compiler: Compiler, call: Call): Compiled {
     }
   }
   const parts = target === undefined ? call.args : [target, ...call.args]
+  const compileAll = () => parts.map((part) => compiler.compile(part))
   const mixed = name === 'format' && target !== undefined
-  const args = parts.map((part) =>
-    mixed && part.is === 'list' ? compiler.mixedList(part) : compiler.compile(part),
-  )
+  const args = mixed ? compiler.withMixedTypes(compileAll) : compileAll()
   const declared = functions.find(name, target !== undefined)
   if (declared === undefined) {
     // `size(x)` and `x.size()` are declared apart; anything else isn't a function at all.
@@ -111,24 +111,26 @@ function checkLiterals(
 
 type AnyCall<T> = (a?: Value, b?: Value, c?: Value, d?: Value) => T
 
+/** Chooses once when the types leave one signature; its arguments are looked at all the same. */
 function runner(candidates: readonly Overload[], args: readonly Compiled[]): Run {
   const [only] = candidates
-  const sure = args.every(({ type }) => !['dyn', 'any', 'null'].includes(type.kind))
   const runs = args.map(({ run }) => run)
-  if (only === undefined || candidates.length > 1 || !sure) return dispatcher(candidates, runs)
-  // The checker has compared the arguments' types with the declared ones.
+  if (only === undefined || candidates.length > 1) return dispatcher(candidates, runs)
+  // Values are compared with the declared types before each call: null may stand in any field.
   const call = only.call as AnyCall<Value>
   const cost = only.cost as AnyCall<number> | undefined
-  const [first, second, third, fourth] = runs
-  if (first === undefined) {
+  const [first, second, third] = runs
+  const [firstType, secondType] = only.params
+  if (first === undefined || firstType === undefined) {
     return (frame) => {
       charge(frame, 1)
       return call()
     }
   }
-  if (second === undefined) {
+  if (second === undefined || secondType === undefined) {
     return (frame) => {
       const a = first(frame)
+      if (!fits(a, firstType)) throw CelErrors.noSuchOverload()
       charge(frame, cost === undefined ? 1 : 1 + cost(a))
       return call(a)
     }
@@ -137,18 +139,12 @@ function runner(candidates: readonly Overload[], args: readonly Compiled[]): Run
     return (frame) => {
       const a = first(frame)
       const b = second(frame)
+      if (!fits(a, firstType) || !fits(b, secondType)) throw CelErrors.noSuchOverload()
       charge(frame, cost === undefined ? 1 : 1 + cost(a, b))
       return call(a, b)
     }
   }
-  return (frame) => {
-    const a = first(frame)
-    const b = second(frame)
-    const c = third(frame)
-    const d = fourth?.(frame)
-    charge(frame, cost === undefined ? 1 : 1 + cost(a, b, c, d))
-    return call(a, b, c, d)
-  }
+  return dispatcher(candidates, runs)
 }
 
 function dispatcher(candidates: readonly Overload[], runs: readonly Run[]): Run {
@@ -178,10 +174,17 @@ function logical(compiler: Compiler, call: Call, deciding: boolean): Compiled {
     } catch (thrown) {
       if (!(thrown instanceof CelError)) throw thrown
       error = thrown
+      charge(frame, costOfError)
     }
-    const decided = bool(right.run(frame)) === deciding
-    if (decided || error === undefined) return decided ? deciding : !deciding
-    throw error
+    try {
+      if (bool(right.run(frame)) === deciding) return deciding
+    } catch (thrown) {
+      // Of two errors the left one counts.
+      if (thrown instanceof CelError && error !== undefined) throw error
+      throw thrown
+    }
+    if (error !== undefined) throw error
+    return !deciding
   }
   return { type: types.bool, run }
 }

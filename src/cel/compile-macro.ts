@@ -3,6 +3,7 @@ import type { Expression } from './ast.ts'
 import type { Compiled, Compiler } from './compiler.ts'
 import { CelError, CelErrors, IssueError } from './errors.ts'
 import { charge, type Frame, type Run } from './frame.ts'
+import { costOfError } from './limits.ts'
 import { listType, optionalType, type Type, types, typeText } from './types.ts'
 import { CelOptional, isList, isMap, none, type Value } from './values.ts'
 
@@ -112,6 +113,7 @@ function quantifier({ range, slot, body }: Loop, end: boolean): Run {
       } catch (thrown) {
         if (!(thrown instanceof CelError)) throw thrown
         error ??= thrown
+        charge(frame, costOfError)
       }
     }
     if (error !== undefined) throw error

@@ -54,11 +54,14 @@ export class Compiler {
   /** Names of variables that are used. */
   readonly used = new Set<string>()
   readonly #scope = new Map<string, { readonly slot: number; readonly type: Type }>()
+  readonly #declared: number
   #slots: number
+  #mixed = false
 
   constructor(functions: FunctionTable, variables: readonly Variable[]) {
     this.functions = functions
     for (const [slot, { name, type }] of variables.entries()) this.#scope.set(name, { slot, type })
+    this.#declared = variables.length
     this.#slots = variables.length
   }
 
@@ -82,7 +85,7 @@ export class Compiler {
       case 'call':
         return compileCall(this, expression)
       case 'list':
-        return this.#list(expression, sameType)
+        return this.#list(expression)
       case 'map':
         return this.#map(expression)
       default:
@@ -106,11 +109,15 @@ export class Compiler {
     return result
   }
 
+  #common(before: Type, next: Type, offset: number): Type {
+    return this.#mixed ? types.dyn : sameType(before, next, offset)
+  }
+
   #name(name: string, offset: number): Compiled {
     const variable = this.#scope.get(name)
     if (variable !== undefined) {
       const { slot, type } = variable
-      this.used.add(name)
+      if (slot < this.#declared) this.used.add(name)
       const run: Run = ({ slots }) => {
         const value = slots[slot]
         if (value === undefined) throw new CelError(`no such attribute(s): ${name}`)
@@ -126,17 +133,21 @@ export class Compiler {
     throw new IssueError(offset, `undeclared reference to '${name}' (in container '')`)
   }
 
-  /** The arguments of `format` may be of any types. */
-  mixedList(expression: Expression & { is: 'list' }): Compiled {
-    return this.#list(expression, () => types.dyn)
+  /** Compiles something whose literals may mix types, as the arguments of `format` may. */
+  withMixedTypes<T>(compile: () => T): T {
+    const before = this.#mixed
+    this.#mixed = true
+    const result = compile()
+    this.#mixed = before
+    return result
   }
 
-  #list(expression: Expression & { is: 'list' }, common: typeof sameType): Compiled {
+  #list(expression: Expression & { is: 'list' }): Compiled {
     let element: Type = types.any
     const parts = expression.elements.map(({ value, optional }) => {
       const part = this.compile(value)
       const found = optional ? optionalContent(part.type, value.offset) : part.type
-      element = common(element, found, value.offset)
+      element = this.#common(element, found, value.offset)
       return { run: part.run, optional }
     })
     const plain = parts.every(({ optional }) => !optional)
@@ -161,8 +172,8 @@ export class Compiler {
       const name = this.compile(key)
       const part = this.compile(value)
       const found = optional ? optionalContent(part.type, value.offset) : part.type
-      keys = sameType(keys, name.type, key.offset)
-      values = sameType(values, found, value.offset)
+      keys = this.#common(keys, name.type, key.offset)
+      values = this.#common(values, found, value.offset)
       return { key: name.run, run: part.run, optional }
     })
     const run: Run = (frame) => {

@@ -61,8 +61,16 @@ export class CelEnvironment {
       const { type, run } = compiler.compile(parse(source))
       return new Program(type, compiler.used, run)
     } catch (thrown) {
-      if (!(thrown instanceof IssueError)) throw thrown
-      throw new CelCompileError(source, [{ offset: thrown.offset, message: thrown.message }])
+      if (thrown instanceof IssueError) {
+        throw new CelCompileError(source, [{ offset: thrown.offset, message: thrown.message }])
+      }
+      // The parser bounds each kind of nesting; together they can still be too much for the stack.
+      if (thrown instanceof RangeError) {
+        throw new CelCompileError(source, [
+          { offset: 0, message: 'expression is nested too deeply' },
+        ])
+      }
+      throw thrown
     }
   }
 }

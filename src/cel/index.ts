@@ -2,8 +2,9 @@
 export type { Variable } from './compiler.ts'
 export { CelEnvironment, type Outcome, Program } from './environment.ts'
 export { CelCompileError, CelCostError, CelError } from './errors.ts'
+export { valueOfJson } from './json.ts'
 export { parseDuration, parseTimestamp } from './library/time.ts'
-export { type FunctionDeclaration, fn, type Library, method, readingCost } from './library.ts'
+export { type FunctionDeclaration, fn, type Library, method, parsingCost } from './library.ts'
 export { maxEvaluationCost } from './limits.ts'
 export { kubernetesLibraries, standardLibraries } from './standard.ts'
 export {

@@ -1,5 +1,5 @@
 /** How functions are declared: by name, with one or more signatures. Libraries are plain lists. */
-import { costPerCharacter } from './limits.ts'
+import { costOfParsing, costPerCharacter } from './limits.ts'
 import type { Type } from './types.ts'
 import { isList, isMap, type Value } from './values.ts'
 
@@ -57,6 +57,19 @@ export function readingCost(...texts: readonly string[]): number {
   let length = 0
   for (const text of texts) length += text.length
   return length * costPerCharacter
+}
+
+/**
+ * Cost of looking for a text in another: the product of both lengths, which the engine's search
+ * needs with unlucky ones (15 s for half a million characters in a million).
+ */
+export function searchingCost(text: string, wanted: string): number {
+  return (1 + text.length * costPerCharacter) * (1 + wanted.length * costPerCharacter)
+}
+
+/** Cost of making a value out of a text. */
+export function parsingCost(text: string): number {
+  return costOfParsing + readingCost(text)
 }
 
 /** Cost of reading a whole value: each of its parts, each character. Stops beyond `limit`. */

@@ -109,7 +109,11 @@ export function assignable(target: Type, source: Type, bindings: Bindings): bool
     bindings.set(target.name, join(bound, source))
     return true
   }
-  if (isLoose(target) || isLoose(source)) return true
+  if (isLoose(target) || isLoose(source)) {
+    // What comes out of a dyn may be anything.
+    if (source.kind === 'dyn') loosen(target, bindings)
+    return true
+  }
   if (target.kind === 'null' || source.kind === 'null') return true
   switch (target.kind) {
     case 'list':
@@ -126,6 +130,16 @@ export function assignable(target: Type, source: Type, bindings: Bindings): bool
       return source.kind === 'opaque' && source.name === target.name
     default:
       return source.kind === target.kind
+  }
+}
+
+function loosen(target: Type, bindings: Bindings): void {
+  if (target.kind === 'param') bindings.set(target.name, types.dyn)
+  else if (target.kind === 'list') loosen(target.element, bindings)
+  else if (target.kind === 'optional') loosen(target.value, bindings)
+  else if (target.kind === 'map') {
+    loosen(target.key, bindings)
+    loosen(target.value, bindings)
   }
 }
 

@@ -119,6 +119,12 @@ export function fits(value: Value, type: Type): boolean {
       return true
     case 'null':
       return value === null
+    case 'string':
+      return typeof value === 'string'
+    case 'int':
+      return typeof value === 'bigint'
+    case 'bool':
+      return typeof value === 'boolean'
     case 'list':
       return isList(value)
     case 'map':

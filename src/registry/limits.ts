@@ -40,11 +40,12 @@ export const limits = {
   tokenSecondsMax: 48 * 3_600,
   tokenSecondsDefault: 3_600,
   tokenCacheMax: 1_024,
-  certificateDays: 365,
-  authorityDays: 3_650,
-  /** Certificates are replaced at start when less than this is left. */
-  renewBeforeDays: 60,
-  certificateCheckMs: 3_600_000,
+  certificateLifeMs: 365 * 86_400_000,
+  authorityLifeMs: 3_650 * 86_400_000,
+  /** Certificates are replaced when less than this part of their life is left. */
+  renewPart: 1 / 6,
+  /** How often their age is looked at, on the wall clock: timers stand still in a sleeping machine. */
+  certificateCheckMs: 5_000,
   /** Unsent bytes towards a slow exec, attach or port-forward client before the pod is paused. */
   streamBufferBytesMax: 1024 * 1024,
 } as const

@@ -48,6 +48,8 @@ export interface RegistryOptions {
   readonly serviceCidr?: string
   /** More names and addresses of the serving certificate (the node's IP, for example). */
   readonly serverNames?: readonly string[]
+  /** Of the serving and the administrator's certificate; default a year. */
+  readonly certificateLifeMs?: number
   /** A number from 0 to 1; default Math.random. */
   readonly random?: () => number
 }
@@ -61,7 +63,7 @@ export interface Registry extends Component {
   readonly caCertificatePem: string
   /** After `start`: a client certificate of group system:masters. */
   readonly adminCredentials: KeyPair
-  /** Writes the administrator's kubeconfig: mode 0600, in one step. */
+  /** Writes the administrator's kubeconfig, mode 0600, in one step; again with each new certificate. */
   writeKubeconfig(path: string, serverUrl: string): Promise<void>
   /** Writes a consistent copy of the database to a new file. */
   backup(path: string): Promise<void>
@@ -94,7 +96,9 @@ class EmbeddedRegistry implements Registry {
   readonly #pods: PodStreams
   readonly #server: HttpServer
   #timer: Timer | undefined
+  #kubeconfig: { readonly path: string; readonly serverUrl: string } | undefined
   #ready = false
+  #renewing = false
 
   constructor(options: RegistryOptions) {
     const { clock, logger, dir, random = Math.random } = options
@@ -102,7 +106,14 @@ class EmbeddedRegistry implements Registry {
     this.#serviceCidr = options.serviceCidr ?? '10.96.0.0/12'
     const first = serviceAddress(this.#serviceCidr, 1)
     const names = [...standardNames, first, ...(options.serverNames ?? [])]
-    this.#pki = new Pki({ dir: join(dir, 'pki'), clock, logger, names })
+    const { certificateLifeMs } = options
+    this.#pki = new Pki({
+      dir: join(dir, 'pki'),
+      clock,
+      logger,
+      names,
+      ...(certificateLifeMs === undefined ? {} : { certificateLifeMs }),
+    })
     const store = new SqliteStore(join(dir, 'registry.db'))
     this.#store = new ObjectStore({ store, clock, logger, fieldsOf: (id) => fieldsFor(id) })
     this.#catalogue = new Catalogue(builtinTypes())
@@ -153,9 +164,10 @@ class EmbeddedRegistry implements Registry {
       await this.#store.stop()
       throw error
     }
-    this.#timer = clock.every(limits.certificateCheckMs, () => void this.#renew(), {
-      background: true,
-    })
+    const { certificateLifeMs = limits.certificateLifeMs } = this.#options
+    // Often enough for lives shorter than usual, too.
+    const periodMs = Math.min(limits.certificateCheckMs, (certificateLifeMs * limits.renewPart) / 2)
+    this.#timer = clock.every(periodMs, () => void this.#renew(), { background: true })
     this.#ready = true
     logger.info('the registry is ready')
   }
@@ -186,9 +198,8 @@ class EmbeddedRegistry implements Registry {
 
   async writeKubeconfig(path: string, serverUrl: string): Promise<void> {
     if (!this.#ready) throw new MeshError('REGISTRY_CLOSED', 'the registry has not started yet')
-    const { name } = this.#options
-    const { authorityPem, admin } = this.#pki
-    await writeKubeconfig(path, { name, serverUrl, authorityPem, admin })
+    this.#kubeconfig = { path, serverUrl }
+    await this.#refreshKubeconfig()
   }
 
   backup(path: string): Promise<void> {
@@ -196,11 +207,24 @@ class EmbeddedRegistry implements Registry {
   }
 
   async #renew(): Promise<void> {
+    if (this.#renewing || !this.#pki.due) return
+    this.#renewing = true
     try {
-      if (await this.#pki.ensure()) this.#server.renew()
+      if (!(await this.#pki.ensure())) return
+      this.#server.renew()
+      await this.#refreshKubeconfig()
     } catch (error) {
       this.#options.logger.error('certificates could not be renewed', { error: String(error) })
+    } finally {
+      this.#renewing = false
     }
+  }
+
+  async #refreshKubeconfig(): Promise<void> {
+    if (this.#kubeconfig === undefined) return
+    const { path, serverUrl } = this.#kubeconfig
+    const { authorityPem, admin } = this.#pki
+    await writeKubeconfig(path, { name: this.#options.name, serverUrl, authorityPem, admin })
   }
 
   #makeServer(): HttpServer {

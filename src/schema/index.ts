@@ -13,6 +13,9 @@ export {
   type ExpectedKind,
   kubernetesProtobufType,
 } from './protobuf/index.ts'
+export { checkRules } from './rules/check.ts'
+export { validateCustomResource } from './rules/custom.ts'
+export { validateRules } from './rules/evaluate.ts'
 export { blocksRules, hasRules, rulesNotChecked } from './rules.ts'
 export { applyDefaults } from './schema-defaults.ts'
 export { type CrdObject, loadBuiltinSchemas, SchemaRegistry } from './schema-registry.ts'

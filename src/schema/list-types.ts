@@ -3,7 +3,7 @@ import { type FieldError, fieldDuplicate, fieldInvalid } from '../kube/index.ts'
 import { isMap, type Json } from './json.ts'
 import type { SchemaNode } from './types.ts'
 
-/** One complaint for each element that repeats an earlier one. */
+/** One complaint for each value that is there more than once, at its second place, as upstream. */
 export function duplicateErrors(
   node: SchemaNode,
   list: readonly unknown[],
@@ -39,13 +39,14 @@ export function listKey(node: SchemaNode, item: unknown): Json {
   return key
 }
 
-/** Indexes of the texts which occurred before. */
+/** Indexes where texts occur for the second time. */
 function repeats(texts: readonly string[]): number[] {
-  const seen = new Set<string>()
+  const times = new Map<string, number>()
   const found: number[] = []
   for (const [i, text] of texts.entries()) {
-    if (seen.has(text)) found.push(i)
-    seen.add(text)
+    const before = times.get(text) ?? 0
+    if (before === 1) found.push(i)
+    times.set(text, before + 1)
   }
   return found
 }

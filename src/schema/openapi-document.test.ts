@@ -119,11 +119,25 @@ test('a schema survives being read and written', () => {
 
 test('whoever asked for a kind first, the document names it by group, version and kind only', () => {
   const fresh = loadBuiltinSchemas()
-  const asked = { group: '', version: 'v1', kind: 'ServiceAccount', resource: 'serviceaccounts', verbs: [] }
+  const asked = {
+    group: '',
+    version: 'v1',
+    kind: 'ServiceAccount',
+    resource: 'serviceaccounts',
+    verbs: [],
+  }
   assert.ok(fresh.get(asked))
   const resources = [{ resource: 'serviceaccounts', kind: 'ServiceAccount', namespaced: true }]
-  const { paths } = openApiDocument(fresh, { group: '', version: 'v1' }, resources) as unknown as Document
+  const { paths } = openApiDocument(
+    fresh,
+    { group: '', version: 'v1' },
+    resources,
+  ) as unknown as Document
   const patch = paths['/api/v1/namespaces/{namespace}/serviceaccounts/{name}']?.['patch']
   // kubectl reads this into a map of strings and gives up on anything else.
-  assert.deepEqual(patch?.['x-kubernetes-group-version-kind'], { group: '', version: 'v1', kind: 'ServiceAccount' })
+  assert.deepEqual(patch?.['x-kubernetes-group-version-kind'], {
+    group: '',
+    version: 'v1',
+    kind: 'ServiceAccount',
+  })
 })

@@ -1,25 +1,19 @@
 /**
- * `pattern` as schemas write it, in RE2 syntax, as JavaScript expressions. The two agree on nearly
- * everything in use; what JavaScript lacks is translated, the rest is refused.
+ * `pattern` as schemas write it, in RE2 syntax. Run by an RE2 engine: CRDs come from users, and a backtracking
+ * one can be kept busy for seconds by a short text.
  */
+import { RE2JS } from 're2js'
 import { maxCompiledPatterns } from './limits.ts'
 
-const compiled = new Map<string, RegExp | undefined>()
-
-const posixClasses: Record<string, string> = {
-  alpha: 'A-Za-z',
-  digit: '0-9',
-  alnum: '0-9A-Za-z',
-  upper: 'A-Z',
-  lower: 'a-z',
-  space: '\\t\\n\\v\\f\\r ',
-  punct: '!-\\/:-@\\[-`{-~',
-  xdigit: '0-9A-Fa-f',
-  word: '0-9A-Za-z_',
+export interface Pattern {
+  /** Whether the expression matches anywhere in the text. */
+  test(text: string): boolean
 }
 
+const compiled = new Map<string, Pattern | undefined>()
+
 /** The expression of a pattern, or undefined when it isn't one. */
-export function compilePattern(pattern: string): RegExp | undefined {
+export function compilePattern(pattern: string): Pattern | undefined {
   if (compiled.has(pattern)) return compiled.get(pattern)
   // Dropping everything is crude, but only a flood of CRDs gets here.
   if (compiled.size >= maxCompiledPatterns) compiled.clear()
@@ -28,26 +22,11 @@ export function compilePattern(pattern: string): RegExp | undefined {
   return expression
 }
 
-function compile(pattern: string): RegExp | undefined {
-  // Look-around and back-references don't exist in RE2.
-  if (/\(\?(?:[=!]|<[=!])/.test(pattern) || /(?<!\\)(?:\\\\)*\\[1-9]/.test(pattern))
+function compile(pattern: string): Pattern | undefined {
+  try {
+    const expression = RE2JS.compile(pattern)
+    return { test: (text) => expression.matcher(text).find() }
+  } catch {
     return undefined
-  let flags = ''
-  let body = pattern.replace(/^\(\?([ims]+)\)/, (_, found: string) => {
-    flags = found
-    return ''
-  })
-  body = body
-    .replaceAll('(?P<', '(?<')
-    .replaceAll('\\A', '^')
-    .replaceAll('\\z', '$')
-    .replace(/\[:(\w+):\]/g, (all, name: string) => posixClasses[name] ?? all)
-  for (const mode of [`${flags}u`, flags]) {
-    try {
-      return new RegExp(body, mode)
-    } catch {
-      // The second try, without Unicode mode, allows needless escapes such as `\-` outside classes.
-    }
   }
-  return undefined
 }

@@ -95,15 +95,19 @@ function typeFits(node: SchemaNode, value: unknown, path: string, check: Check):
 function textErrors(node: SchemaNode, value: string, path: string, check: Check): void {
   const { errors } = check
   const { minLength, maxLength, pattern, format } = node
+  let matches = true
   if (minLength !== undefined || maxLength !== undefined) {
     const length = characters(value)
-    if (maxLength !== undefined && length > maxLength) errors.push(fieldTooLong(path, maxLength))
-    if (minLength !== undefined && length < minLength) {
+    const tooLong = maxLength !== undefined && length > maxLength
+    if (tooLong) errors.push(fieldTooLong(path, maxLength))
+    else if (minLength !== undefined && length < minLength) {
       const text = `${path} in body should be at least ${minLength} chars long`
       errors.push(fieldInvalid(path, value, text))
     }
+    // A text of the wrong length isn't matched as well; the API names the first complaint only.
+    matches = !tooLong && (minLength === undefined || length >= minLength)
   }
-  if (pattern !== undefined && compilePattern(pattern)?.test(value) !== true) {
+  if (matches && pattern !== undefined && compilePattern(pattern)?.test(value) !== true) {
     errors.push(fieldInvalid(path, value, `${path} in body should match '${pattern}'`))
   }
   if (format !== undefined && !hasFormat(value, format)) {

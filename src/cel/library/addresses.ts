@@ -2,7 +2,7 @@
 import { isIP } from 'node:net'
 import { cidrContains, formatIp, parseIp } from '../../base/index.ts'
 import { CelError } from '../errors.ts'
-import { type FunctionDeclaration, fn, type Library, method, readingCost } from '../library.ts'
+import { type FunctionDeclaration, fn, type Library, method, parsingCost } from '../library.ts'
 import { opaqueType, types } from '../types.ts'
 import { CelOpaque } from '../values.ts'
 
@@ -104,12 +104,12 @@ const isLinkLocal4 = ([a, b]: Uint8Array) => a === 169 && b === 254
 const isLinkLocal6 = ([a, b]: Uint8Array) => a === 0xfe && ((b ?? 0) & 0xc0) === 0x80
 const isMulticast4 = ([a]: Uint8Array) => ((a ?? 0) & 0xf0) === 0xe0
 
-const reading = { cost: readingCost }
+const parsing = { cost: parsingCost }
 
 export const addresses: Library = [
-  fn('isIP', [string], bool, (text: string) => ipOf(text) !== undefined, reading),
-  fn('ip', [string], ipType, ip, reading),
-  fn('ip.isCanonical', [string], bool, (text: string) => ip(text).text === text, reading),
+  fn('isIP', [string], bool, (text: string) => ipOf(text) !== undefined, parsing),
+  fn('ip', [string], ipType, ip, parsing),
+  fn('ip.isCanonical', [string], bool, (text: string) => ip(text).text === text, parsing),
   fn('string', [ipType], string, (address: Ip) => address.text),
   method('family', [ipType], int, ({ bytes }: Ip) => (bytes.length === 4 ? 4n : 6n)),
   predicate('isUnspecified', isZero, isZero),
@@ -130,8 +130,8 @@ export const addresses: Library = [
       !isLinkLocal4(bytes),
     (bytes) => !isZero(bytes) && !isLast(bytes) && bytes[0] !== 0xff && !isLinkLocal6(bytes),
   ),
-  fn('isCIDR', [string], bool, (text: string) => blockOf(text) !== undefined, reading),
-  fn('cidr', [string], cidrType, cidr, reading),
+  fn('isCIDR', [string], bool, (text: string) => blockOf(text) !== undefined, parsing),
+  fn('cidr', [string], cidrType, cidr, parsing),
   fn('string', [cidrType], string, (block: Block) => block.text),
   method('containsIP', [cidrType, ipType], bool, containsIp),
   method('containsIP', [cidrType, string], bool, (a: Block, b: string) => containsIp(a, ip(b))),

@@ -1,8 +1,14 @@
 /** Regular expressions in RE2's syntax and linear time, which JavaScript's own engine lacks. */
 import { RE2JS } from 're2js'
 import { CelError } from '../errors.ts'
-import { fn, type Library, method, type Overload, readingCost } from '../library.ts'
-import { costPerCharacter, maxCompiledExpressions, maxPatternLength } from '../limits.ts'
+import { fn, type Library, method, type Overload } from '../library.ts'
+import {
+  costPerCharacter,
+  costPerMatch,
+  matchingCostPerCharacter,
+  maxCompiledExpressions,
+  maxPatternLength,
+} from '../limits.ts'
 import { listType, types } from '../types.ts'
 import type { CelList } from '../values.ts'
 
@@ -55,9 +61,9 @@ function findAll(text: string, pattern: string, limit = -1n): CelList {
   return found
 }
 
-/** Time is the product of both lengths. */
-function searchCost(text: string, pattern: string): number {
-  return (1 + readingCost(text)) * (1 + pattern.length * costPerCharacter)
+/** Time is the product of both lengths at worst. */
+function matchingCost(text: string, pattern: string): number {
+  return (1 + text.length * matchingCostPerCharacter) * (1 + pattern.length * costPerCharacter)
 }
 
 const checkLiterals: Overload['checkLiterals'] = ([, pattern]) =>
@@ -65,12 +71,16 @@ const checkLiterals: Overload['checkLiterals'] = ([, pattern]) =>
     ? 'invalid matches argument'
     : undefined
 
-const searching = { cost: searchCost, checkLiterals }
+const searching = { cost: matchingCost, checkLiterals }
+const collecting = {
+  cost: (text: string, pattern: string) => matchingCost(text, pattern) + text.length * costPerMatch,
+  checkLiterals,
+}
 
 export const regex: Library = [
   fn('matches', [string, string], bool, matches, searching),
   method('matches', [string, string], bool, matches, searching),
   method('find', [string, string], string, find, searching),
-  method('findAll', [string, string], listType(string), findAll, searching),
-  method('findAll', [string, string, int], listType(string), findAll, searching),
+  method('findAll', [string, string], listType(string), findAll, collecting),
+  method('findAll', [string, string, int], listType(string), findAll, collecting),
 ]

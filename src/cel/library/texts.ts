@@ -1,6 +1,6 @@
 /** Functions of strings: the standard ones and Google's `strings` extension, by code points. */
 import { CelError } from '../errors.ts'
-import { fn, type Library, method, readingCost } from '../library.ts'
+import { fn, type Library, method, readingCost, searchingCost } from '../library.ts'
 import { costPerCharacter } from '../limits.ts'
 import { listType, types } from '../types.ts'
 import type { CelList } from '../values.ts'
@@ -97,7 +97,11 @@ function replace(text: string, from: string, to: string, limit = -1n): string {
 
 function replaceCost(text: string, from: string, to: string): number {
   const times = text.length / Math.max(from.length, 1) + 1
-  return (text.length + times * to.length) * costPerCharacter
+  return searchingCost(text, from) + times * to.length * costPerCharacter
+}
+
+function splitCost(text: string, separator: string): number {
+  return searchingCost(text, separator) + text.length / Math.max(separator.length, 1)
 }
 
 function joinTexts(list: CelList, separator = ''): string {
@@ -154,14 +158,14 @@ function quote(text: string): string {
   return `"${text.replaceAll(/[\p{Cc}\\"]/gu, (character) => quotes[character] ?? character)}"`
 }
 
-const reading = { cost: readingCost }
 const readingFirst = { cost: (text: string) => readingCost(text) }
+const splitting = { cost: splitCost }
+const searching = { cost: searchingCost }
 const replacing = { cost: replaceCost }
 const joining = { cost: joinCost }
 
-/** Searching for a text costs as reading it once; the engine's search is not quadratic in practice. */
 export const texts: Library = [
-  method('contains', [string, string], bool, (a: string, b: string) => a.includes(b), reading),
+  method('contains', [string, string], bool, (a: string, b: string) => a.includes(b), searching),
   method('startsWith', [string, string], bool, (a: string, b: string) => a.startsWith(b), {
     cost: (_: string, b: string) => readingCost(b),
   }),
@@ -169,17 +173,17 @@ export const texts: Library = [
     cost: (_: string, b: string) => readingCost(b),
   }),
   method('charAt', [string, int], string, charAt, readingFirst),
-  method('indexOf', [string, string], int, indexOf, reading),
-  method('indexOf', [string, string, int], int, indexOf, readingFirst),
-  method('lastIndexOf', [string, string], int, lastIndexOf, reading),
-  method('lastIndexOf', [string, string, int], int, lastIndexOf, readingFirst),
+  method('indexOf', [string, string], int, indexOf, searching),
+  method('indexOf', [string, string, int], int, indexOf, searching),
+  method('lastIndexOf', [string, string], int, lastIndexOf, searching),
+  method('lastIndexOf', [string, string, int], int, lastIndexOf, searching),
   method('lowerAscii', [string], string, lowerAscii, readingFirst),
   method('upperAscii', [string], string, upperAscii, readingFirst),
   method('trim', [string], string, trim, readingFirst),
   method('replace', [string, string, string], string, replace, replacing),
   method('replace', [string, string, string, int], string, replace, replacing),
-  method('split', [string, string], strings, split, { cost: (text: string) => text.length }),
-  method('split', [string, string, int], strings, split, { cost: (text: string) => text.length }),
+  method('split', [string, string], strings, split, splitting),
+  method('split', [string, string, int], strings, split, splitting),
   method('substring', [string, int], string, substring, readingFirst),
   method('substring', [string, int, int], string, substring, readingFirst),
   method('join', [strings], string, joinTexts, joining),

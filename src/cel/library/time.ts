@@ -1,6 +1,7 @@
 /** Durations and timestamps, in nanoseconds as Go has them. */
 import { CelError } from '../errors.ts'
 import { type FunctionDeclaration, fn, type Library, method, type Overload } from '../library.ts'
+import { costOfTimeZone } from '../limits.ts'
 import { type Type, types } from '../types.ts'
 import { CelDuration, CelTimestamp, type Value } from '../values.ts'
 import { durationOf } from './operators.ts'
@@ -150,8 +151,12 @@ const durationGetters: Record<string, bigint> = {
 function accessors(): FunctionDeclaration[] {
   const ofTimes = Object.entries(getters).flatMap(([name, get]) => [
     method(name, [timestamp], int, (time: CelTimestamp) => BigInt(get(inZone(time, 'UTC')))),
-    method(name, [timestamp, string], int, (time: CelTimestamp, zone: string) =>
-      BigInt(get(inZone(time, zone))),
+    method(
+      name,
+      [timestamp, string],
+      int,
+      (time: CelTimestamp, zone: string) => BigInt(get(inZone(time, zone))),
+      { cost: () => costOfTimeZone },
     ),
   ])
   const ofDurations = Object.entries(durationGetters).map(([name, unit]) =>

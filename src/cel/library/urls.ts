@@ -3,7 +3,7 @@
  * parser (Node's URL) repairs what Go refuses and changes what Go keeps, so it can't be used.
  */
 import { CelError } from '../errors.ts'
-import { fn, type Library, method, readingCost } from '../library.ts'
+import { fn, type Library, method, parsingCost } from '../library.ts'
 import { listType, mapType, opaqueType, types } from '../types.ts'
 import { CelOpaque, type Value } from '../values.ts'
 
@@ -33,23 +33,25 @@ class Url extends CelOpaque {
 
 const badEscape = /%(?![0-9a-fA-F]{2})/
 const user = /^[A-Za-z0-9\-._:~!$&'()*+,;=%@]*$/
-const hostCharacters = /^[A-Za-z0-9\-_.~!$&'()*+,;=:[\]<>"%\u0080-\u{10ffff}]*$/u
+const hostCharacter = /^[A-Za-z0-9\-_.~!$&'()*+,;=:[\]<>"%\u0080-\u{10ffff}]$/u
 
 /**
- * The parts of a URL, or undefined when Go would refuse it. As upstream it is read twice: once as
- * in a request line, which knows no fragments, and once for the parts.
+ * The parts of a URL, or why Go refuses it. As upstream it is read twice: once as in a request
+ * line, which knows no fragments, and once for the parts.
  */
-function parse(text: string): Parts | undefined {
+function parse(text: string): Parts | string {
+  const first = parseOnce(text)
+  if (typeof first === 'string') return first
   const [plain = '', ...fragment] = text.split('#')
-  if (badEscape.test(fragment.join('#')) || parseOnce(text) === undefined) return undefined
-  return parseOnce(plain)
+  return escapeComplaint(fragment.join('#')) ?? parseOnce(plain)
 }
 
-function parseOnce(text: string): Parts | undefined {
-  if (text === '' || hasControls(text)) return undefined
+function parseOnce(text: string): Parts | string {
+  if (text === '') return 'empty url'
+  if (hasControls(text)) return 'net/url: invalid control character in URL'
   if (text === '*') return { scheme: '', host: '', path: '*', query: '' }
   const colon = /^([A-Za-z][A-Za-z0-9+\-.]*)?:/.exec(text)
-  if (colon !== null && colon[1] === undefined) return undefined
+  if (colon !== null && colon[1] === undefined) return 'missing protocol scheme'
   const scheme = colon?.[1]?.toLowerCase() ?? ''
   const rest = text.slice(colon?.[0].length ?? 0)
   const mark = rest.indexOf('?')
@@ -57,15 +59,26 @@ function parseOnce(text: string): Parts | undefined {
   const body = mark < 0 ? rest : rest.slice(0, mark)
   if (!body.startsWith('/')) {
     // Opaque, like mailto:someone; without a scheme it is relative, which isn't allowed.
-    return scheme === '' ? undefined : { scheme, host: '', path: '', query }
+    return scheme === '' ? 'invalid URI for request' : { scheme, host: '', path: '', query }
   }
   if (scheme === '' || !body.startsWith('//')) {
-    return badEscape.test(body) ? undefined : { scheme, host: '', path: body, query }
+    return escapeComplaint(body) ?? { scheme, host: '', path: body, query }
   }
   const slash = body.indexOf('/', 2)
-  const host = hostOf(slash < 0 ? body.slice(2) : body.slice(2, slash))
+  const authority = slash < 0 ? body.slice(2) : body.slice(2, slash)
+  const host = authority.slice(authority.lastIndexOf('@') + 1)
   const path = slash < 0 ? '' : body.slice(slash)
-  return host === undefined || badEscape.test(path) ? undefined : { scheme, host, path, query }
+  const complaint = authorityComplaint(authority, host) ?? escapeComplaint(path)
+  return complaint ?? { scheme, host, path, query }
+}
+
+function escapeComplaint(text: string): string | undefined {
+  const at = badEscape.exec(text)?.index
+  return at === undefined ? undefined : `invalid URL escape ${quoted(text.slice(at, at + 3))}`
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(text)
 }
 
 function hasControls(text: string): boolean {
@@ -76,29 +89,32 @@ function hasControls(text: string): boolean {
   return false
 }
 
-function hostOf(authority: string): string | undefined {
-  const at = authority.lastIndexOf('@')
-  if (at >= 0) {
-    const name = authority.slice(0, at)
-    if (!user.test(name) || badEscape.test(name)) return undefined
-  }
-  const host = authority.slice(at + 1)
-  if (host.startsWith('[')) {
-    const end = host.lastIndexOf(']')
-    if (end < 0 || !/^(?::\d*)?$/.test(host.slice(end + 1))) return undefined
-  } else {
-    const colon = host.indexOf(':')
-    if (colon >= 0 && !/^\d*$/.test(host.slice(host.lastIndexOf(':') + 1))) return undefined
-  }
-  if (!hostCharacters.test(host)) return undefined
+function authorityComplaint(authority: string, host: string): string | undefined {
+  const name = authority.slice(0, Math.max(authority.length - host.length - 1, 0))
+  if (!user.test(name)) return 'net/url: invalid userinfo'
+  const port = host.startsWith('[') ? host.slice(host.lastIndexOf(']') + 1) : portPart(host)
+  if (host.startsWith('[') && !host.includes(']')) return "missing ']' in host"
+  if (!/^(?::\d*)?$/.test(port)) return `invalid port ${quoted(port)} after host`
+  const wrong = Array.from(host).find((character) => !hostCharacter.test(character))
+  if (wrong !== undefined) return `invalid character ${quoted(wrong)} in host name`
   // In hosts Go decodes only what can't be written otherwise.
-  return /%(?![89a-fA-F][0-9a-fA-F]|25)/.test(host) ? undefined : host
+  const escape = /%(?![89a-fA-F][0-9a-fA-F]|25)/.exec(host)
+  if (escape !== null) {
+    return `invalid URL escape ${quoted(host.slice(escape.index, escape.index + 3))}`
+  }
+  return escapeComplaint(name)
+}
+
+function portPart(host: string): string {
+  const colon = host.lastIndexOf(':')
+  return colon < 0 ? '' : host.slice(colon)
 }
 
 function url(text: string): Url {
   const parts = parse(text)
-  if (parts === undefined) {
-    throw new CelError(`URL parse error during conversion from string: ${JSON.stringify(text)}`)
+  if (typeof parts === 'string') {
+    const detail = `parse ${quoted(text)}: ${parts}`
+    throw new CelError(`URL parse error during conversion from string: ${detail}`)
   }
   return new Url(text, parts)
 }
@@ -143,11 +159,11 @@ function escapedPath({ parts }: Url): string {
   return parts.path.replaceAll(/[^A-Za-z0-9\-._~!$&'()*+,;=:@/[\]%]/gu, encodeURIComponent)
 }
 
-const reading = { cost: readingCost }
+const parsing = { cost: parsingCost }
 
 export const urls: Library = [
-  fn('isURL', [string], bool, (text: string) => parse(text) !== undefined, reading),
-  fn('url', [string], urlType, url, reading),
+  fn('isURL', [string], bool, (text: string) => typeof parse(text) !== 'string', parsing),
+  fn('url', [string], urlType, url, parsing),
   fn('string', [urlType], string, ({ text }: Url) => text),
   method('getScheme', [urlType], string, ({ parts }: Url) => parts.scheme),
   method('getHost', [urlType], string, ({ parts }: Url) => parts.host),

@@ -1,7 +1,7 @@
 /**
  * The registry's own keys and certificates, in files that only the owner can read: an authority, the serving
  * certificate, the administrator's client certificate, and the key that signs ServiceAccount tokens.
- * They are checked at every start, because the machine may have slept or its clock jumped.
+ * They are checked at every start and by the wall clock, because the machine may have slept or its clock jumped.
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { mkdir, open, readFile, rename } from 'node:fs/promises'
@@ -30,12 +30,12 @@ export interface PkiOptions {
   readonly logger: Logger
   /** DNS names and addresses of the serving certificate. */
   readonly names: readonly string[]
+  /** Of certificates other than the authority's; default a year. */
+  readonly certificateLifeMs?: number
 }
 
-const dayMs = 86_400_000
-
 /** How far before "now" certificates begin, for clients whose clocks are behind. */
-const backdateMs = 2 * dayMs
+const backdateMs = 2 * 86_400_000
 
 interface Request {
   readonly file: string
@@ -45,6 +45,7 @@ interface Request {
 
 export class Pki {
   readonly #options: PkiOptions
+  readonly #lifeMs: number
   #authority: KeyPair | undefined
   #serving: KeyPair | undefined
   #admin: KeyPair | undefined
@@ -52,13 +53,14 @@ export class Pki {
 
   constructor(options: PkiOptions) {
     this.#options = options
+    this.#lifeMs = options.certificateLifeMs ?? limits.certificateLifeMs
   }
 
   /** Reads what is there and makes what is missing, expired or about to expire; true when something is new. */
   async ensure(): Promise<boolean> {
     await mkdir(this.#options.dir, { recursive: true, mode: 0o700 })
     const authority = await this.#read('registry-ca')
-    const renewed = authority === undefined || !this.#lasts(authority)
+    const renewed = authority === undefined || !this.#lasts(authority, limits.authorityLifeMs)
     this.#authority = renewed ? await this.#makeAuthority() : authority
     const serving = await this.#issued(
       { file: 'registry', subject: { commonName: 'kube-apiserver' }, use: 'server' },
@@ -80,6 +82,15 @@ export class Pki {
     return changed
   }
 
+  /** Whether `ensure` has something to do by now. */
+  get due(): boolean {
+    const authority = ready(this.#authority)
+    return (
+      !this.#lasts(authority, limits.authorityLifeMs) ||
+      ![this.serving, this.admin].every((pair) => this.#lasts(pair, this.#lifeMs))
+    )
+  }
+
   get authorityPem(): string {
     return ready(this.#authority).certPem
   }
@@ -99,17 +110,21 @@ export class Pki {
 
   async #issued(request: Request, fits: (pair: KeyPair) => boolean): Promise<KeyPair> {
     const present = await this.#read(request.file)
-    if (present !== undefined && this.#lasts(present) && this.#isOurs(present) && fits(present)) {
+    if (
+      present !== undefined &&
+      this.#lasts(present, this.#lifeMs) &&
+      this.#isOurs(present) &&
+      fits(present)
+    ) {
       return present
     }
     return this.#issue(request)
   }
 
-  #lasts(pair: KeyPair): boolean {
-    const certificate = new X509Certificate(pair.certPem)
+  #lasts(pair: KeyPair, lifeMs: number): boolean {
+    const { notBefore, notAfter } = parseCertificate(pair.certPem)
     const now = this.#options.clock.now()
-    const end = Date.parse(certificate.validTo)
-    return Date.parse(certificate.validFrom) <= now && now < end - limits.renewBeforeDays * dayMs
+    return notBefore <= now && now < notAfter - lifeMs * limits.renewPart
   }
 
   #isOurs(pair: KeyPair): boolean {
@@ -125,7 +140,7 @@ export class Pki {
       keys,
       subject: { commonName: 'weft-registry-ca' },
       notBefore: now - backdateMs,
-      notAfter: now + limits.authorityDays * dayMs,
+      notAfter: now + limits.authorityLifeMs,
     })
     this.#options.logger.info('made a new certificate authority for the registry')
     return this.#write('registry-ca', certPem, keys.privatePem)
@@ -143,7 +158,7 @@ export class Pki {
       subject: request.subject,
       usages: [request.use],
       notBefore: now - backdateMs,
-      notAfter: now + limits.certificateDays * dayMs,
+      notAfter: now + this.#lifeMs,
       ...(server
         ? { names: { dns: names.filter((name) => isIP(name) === 0), ips: names.filter(isIP) } }
         : {}),

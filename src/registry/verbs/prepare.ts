@@ -19,6 +19,7 @@ import {
   type KindSchema,
   prune,
   validate,
+  validateCustomResource,
 } from '../../schema/index.ts'
 import type { AdmissionRequest } from '../admission/admission.ts'
 import type { VerbContext } from '../context.ts'
@@ -115,7 +116,7 @@ async function finish(
   setDefaults(schema, type, object)
   await context.admission.admit(request, object, old)
   setDefaults(schema, type, object)
-  const errors: FieldError[] = schema === undefined ? [] : [...validate(schema, object)]
+  const errors = schema === undefined ? [] : complaints(schema, type, object, old)
   const undecodable = type.custom === undefined ? decodingFailure(type, errors) : undefined
   if (errors.length === 0) errors.push(...builtinValidation(type, object, old))
   if (errors.length > 0) {
@@ -124,6 +125,17 @@ async function finish(
     throw invalid(kindSubjectOf(type, object.metadata.name), errors)
   }
   return object
+}
+
+function complaints(
+  schema: KindSchema,
+  type: ResourceType,
+  object: KubeObject,
+  old: KubeObject | undefined,
+): FieldError[] {
+  return type.custom === undefined
+    ? [...validate(schema, object)]
+    : [...validateCustomResource(schema, object, old)]
 }
 
 function setDefaults(schema: KindSchema | undefined, type: ResourceType, object: KubeObject): void {

@@ -3,6 +3,7 @@ import { validateDns1035Label, validateDnsLabel, validateDnsSubdomain } from '..
 import { asMap, type Json } from '../json.ts'
 import { maxDepth } from '../limits.ts'
 import { compilePattern } from '../patterns.ts'
+import { checkRules } from '../rules/check.ts'
 import { Cursor } from './report.ts'
 
 export function crdErrors(object: Cursor, old: Json | undefined): void {
@@ -25,6 +26,7 @@ export function crdErrors(object: Cursor, old: Json | undefined): void {
   if (name !== wanted)
     object.invalid('metadata.name', 'must be spec.names.plural+"."+spec.group', name)
   versionErrors(spec)
+  if (object.errors.length === 0) object.errors.push(...checkRules(object.map))
   const conversion = spec.child('conversion')
   if (conversion !== undefined && (conversion.text('strategy') ?? 'None') !== 'None') {
     const text =
