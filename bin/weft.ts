@@ -12,7 +12,14 @@ const { version } = JSON.parse(readFileSync(resolve(root, 'package.json'), 'utf8
 // `weft status | head -1`: a reader that has enough is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error
-  process.exit()
+  // A command that has something to clean up (`run`) does so as on a signal.
+  if (process.listenerCount('SIGTERM') > 0) process.emit('SIGTERM', 'SIGTERM')
+  else process.exit()
+})
+
+// `weft up 2>&1 | head -1`: nobody reads the progress any more, but the mesh is wanted.
+process.stderr.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
 })
 
 await main(process.argv.slice(2), {
@@ -21,6 +28,7 @@ await main(process.argv.slice(2), {
     err: (text) => process.stderr.write(text),
     interactive: process.stderr.isTTY === true,
     monotonic: () => performance.now(),
+    columns: () => process.stderr.columns,
   },
   environment: process.env,
   clock: systemClock,

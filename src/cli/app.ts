@@ -6,6 +6,7 @@ import { addDown } from './commands/down.ts'
 import { addKubeconfig } from './commands/kubeconfig.ts'
 import { addKubectl } from './commands/kubectl.ts'
 import { addLogs } from './commands/logs.ts'
+import { addRun } from './commands/run.ts'
 import { addStatus } from './commands/status.ts'
 import { addUp } from './commands/up.ts'
 import { addVersion } from './commands/version.ts'
@@ -13,13 +14,25 @@ import type { CommandContext } from './context.ts'
 import { exitCodes } from './exit-codes.ts'
 import { formatError } from './output.ts'
 
+const examples = `
+First steps:
+  weft up                                a mesh with the Bookinfo application in it
+  weft status                            what runs
+  weft run --port 8080 -- ./server       your own program, as a pod of the mesh
+  weft kubectl get pods -A               the pinned kubectl
+  weft down                              stop it; objects are kept
+
+Every command has more with --help.`
+
 export function createProgram(context: CommandContext): Command {
   const program = new Command('weft')
     .description("A service mesh that speaks Istio's API, on one machine or on Kubernetes.")
+    .version(context.version, '-V, --version', 'print the version of this program')
     .enablePositionalOptions()
     .exitOverride()
     .configureOutput({ writeOut: context.terminal.out, writeErr: context.terminal.err })
     .showSuggestionAfterError()
+    .addHelpText('after', examples)
   if (context.platform !== 'linux') {
     program.addHelpText(
       'before',
@@ -31,6 +44,7 @@ export function createProgram(context: CommandContext): Command {
   addKubeconfig(program, context)
   addKubectl(program, context)
   addLogs(program, context)
+  addRun(program, context)
   addDown(program, context)
   addVersion(program, context)
   addCompletion(program, context)
@@ -49,7 +63,15 @@ export async function main(args: readonly string[], context: CommandContext): Pr
       return
     }
     context.terminal.err(formatError(error))
-    const prerequisites = error instanceof MeshError && error.code.includes('PREREQUISITES')
-    context.setExitCode(prerequisites ? exitCodes.prerequisites : exitCodes.failed)
+    context.setExitCode(exitCodeOf(error))
   }
+}
+
+function exitCodeOf(error: unknown): number {
+  if (!(error instanceof MeshError)) return exitCodes.failed
+  if (error.code.includes('PREREQUISITES')) return exitCodes.prerequisites
+  if (error.code === 'CLI_NO_PROGRAM') return exitCodes.noProgram
+  return ['CLI_FLAGS', 'CLI_MOUNT', 'STATE_NAME'].includes(error.code)
+    ? exitCodes.usage
+    : exitCodes.failed
 }

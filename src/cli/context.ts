@@ -1,4 +1,6 @@
 /** What every command gets, so that tests can run commands without a process of their own. */
+
+import type { Command } from 'commander'
 import type { Clock } from '../base/index.ts'
 import { type ClosableKubeClient, createKubeClient, kubeconfigOptions } from '../client/index.ts'
 import { type MeshPaths, meshPaths, stateHome } from '../standalone/index.ts'
@@ -14,6 +16,20 @@ export interface CommandContext {
   readonly version: string
   /** Set by a command that ends with something other than 0. */
   setExitCode(code: number): void
+}
+
+/** `--name`, which the variable WEFT_NAME sets for a whole shell. */
+export function addNameOption(command: Command, context: CommandContext): Command {
+  return command.option(
+    '--name <mesh>',
+    'name of the mesh (or the variable WEFT_NAME)',
+    context.environment.WEFT_NAME ?? 'default',
+  )
+}
+
+/** The flag that names this mesh in a command line which we propose. */
+export function nameFlag(name: string): string {
+  return name === 'default' ? '' : ` --name ${name}`
 }
 
 export function pathsOf(context: CommandContext, name: string): MeshPaths {

@@ -9,5 +9,7 @@ export const exitCodes = {
   notRunning: 3,
   /** The machine lacks something that the message names. */
   prerequisites: 4,
+  /** `run`: there is no such program on this machine. */
+  noProgram: 127,
   interrupted: 130,
 } as const

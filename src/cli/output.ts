@@ -8,11 +8,13 @@ import { MeshError, toError } from '../base/index.ts'
 export type OutputFormat = 'table' | 'json' | 'yaml'
 
 export interface Terminal {
-  readonly out: (text: string) => void
+  readonly out: (text: string | Uint8Array) => void
   readonly err: (text: string) => void
   /** Whether standard error is a terminal, so that a progress line may rewrite itself. */
   readonly interactive: boolean
   readonly monotonic: () => number
+  /** Width of the terminal behind standard error. */
+  readonly columns?: () => number
 }
 
 /** Columns padded to their widest cell, three blanks between, none at the line's end. */
@@ -53,11 +55,15 @@ export function formatAge(ms: number): string {
   return days < 8 && hours % 24 !== 0 ? `${days}d${hours % 24}h` : `${days}d`
 }
 
+/** Notes are at least this far apart when they can't be rewritten. */
+const notePeriodMs = 4_000
+
 /** One line a step; on a terminal the running step shows its growing time. */
 export class ProgressPrinter {
   readonly #terminal: Terminal
   readonly #startedMs: number
-  #running: { text: string; sinceMs: number } | undefined
+  #running: { text: string; sinceMs: number; note?: string } | undefined
+  #noted = { text: '', atMs: Number.NEGATIVE_INFINITY }
   #timer: NodeJS.Timeout | undefined
 
   constructor(terminal: Terminal) {
@@ -80,6 +86,19 @@ export class ProgressPrinter {
     this.#running = undefined
   }
 
+  /** What the running step waits for. Without a terminal: only what is new, and not too often. */
+  note(text: string): void {
+    if (this.#terminal.interactive) {
+      if (this.#running === undefined) return this.#terminal.err(`        ${text}\n`)
+      this.#running = { ...this.#running, note: text }
+      return this.#draw()
+    }
+    const now = this.#terminal.monotonic()
+    if (text === this.#noted.text || now - this.#noted.atMs < notePeriodMs) return
+    this.#noted = { text, atMs: now }
+    this.#terminal.err(`        ${text}\n`)
+  }
+
   fail(text: string): void {
     this.#clear()
     this.#terminal.err(`  FAIL  ${text}\n`)
@@ -95,8 +114,16 @@ export class ProgressPrinter {
 
   #draw(): void {
     if (this.#running === undefined) return
-    const { text, sinceMs } = this.#running
-    this.#terminal.err(`\r\x1b[2K  ...   ${text} ${seconds(this.#terminal.monotonic() - sinceMs)}`)
+    const { text, sinceMs, note } = this.#running
+    const elapsed = seconds(this.#terminal.monotonic() - sinceMs)
+    const line = `  ...   ${text} ${elapsed}${note === undefined ? '' : ` ${note}`}`
+    // A line that wraps could not be rewritten.
+    this.#terminal.err(`\r\x1b[2K${line.slice(0, this.#width() - 1)}`)
+  }
+
+  /** Some terminals say that they are 0 wide. */
+  #width(): number {
+    return Math.max(this.#terminal.columns?.() ?? 0, 40)
   }
 
   #clear(): void {

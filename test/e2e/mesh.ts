@@ -25,6 +25,8 @@ export interface MeshOptions {
   readonly sample?: string
   readonly flags?: readonly string[]
   readonly environment?: Record<string, string>
+  /** Runs every command through this one: `nsenter` into other surroundings. */
+  readonly enter?: readonly string[]
 }
 
 const nobody = 65534
@@ -122,6 +124,10 @@ export class Mesh {
       XDG_STATE_HOME: this.stateHome,
       KUBECONFIG: this.kubeconfig,
       KUBECACHEDIR: join(this.stateHome, 'cache'),
+      // `npm run features -- --sabotage` reaches the programs of the mesh through this.
+      ...(process.env.WEFT_SABOTAGE === undefined
+        ? {}
+        : { WEFT_SABOTAGE: process.env.WEFT_SABOTAGE }),
       ...this.#options.environment,
     }
   }
@@ -191,9 +197,13 @@ export class Mesh {
   }
 
   #asUser(command: string, args: readonly string[]): [string, string[]] {
-    if (this.#options.user !== 'nobody') return [command, [...args]]
-    const drop = [`--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups']
-    return ['setpriv', [...drop, command, ...args]]
+    const { user, enter = [] } = this.#options
+    const drop =
+      user === 'nobody'
+        ? ['setpriv', `--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups']
+        : []
+    const [program = command, ...rest] = [...enter, ...drop, command, ...args]
+    return [program, rest]
   }
 
   get brokerPid(): number {

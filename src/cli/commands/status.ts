@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander'
 import { type KubeObject, resources } from '../../kube/index.ts'
 import { type MeshStatus, meshStatus, stateHome } from '../../standalone/index.ts'
-import { type CommandContext, registryClient } from '../context.ts'
+import { addNameOption, type CommandContext, registryClient } from '../context.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { formatAge, formatError, formatStructured, formatTable } from '../output.ts'
 import { noMesh } from './kubeconfig.ts'
@@ -13,18 +13,18 @@ type Pod = KubeObject<
 >
 
 export function addStatus(program: Command, context: CommandContext): void {
-  program
+  const command = program
     .command('status')
     .description(
       `show the mesh and its parts; exit code ${exitCodes.notRunning} when it does not run`,
     )
-    .option('--name <mesh>', 'name of the mesh', 'default')
+  addNameOption(command, context)
     .addOption(new Option('-o, --output <format>', 'output format').choices(['json', 'yaml']))
     .action(async ({ name, output }: { name: string; output?: 'json' | 'yaml' }) => {
       const status = await meshStatus(name, stateHome(context.environment))
       if (status === undefined) {
         context.setExitCode(exitCodes.notRunning)
-        context.terminal.err(formatError(noMesh(name)))
+        context.terminal.err(formatError(noMesh(context, name)))
         return
       }
       const running = status.state !== 'stopped'

@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { MeshError } from '../../base/index.ts'
-import { type MeshStatus, startMesh, stateHome } from '../../standalone/index.ts'
-import type { CommandContext } from '../context.ts'
+import { type MeshHandle, startMesh, stateHome } from '../../standalone/index.ts'
+import { addNameOption, type CommandContext, nameFlag } from '../context.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { formatStructured, ProgressPrinter, seconds } from '../output.ts'
 
@@ -31,14 +31,17 @@ Examples:
 
 export function addUp(program: Command, context: CommandContext): void {
   const collect = (value: string, previous: string[]): string[] => [...previous, value]
-  program
+  const command = program
     .command('up')
     .description('start the mesh on this machine; it stays when the command returns')
-    .option('--name <mesh>', 'name of the mesh; several can run side by side', 'default')
+  addNameOption(command, context)
     .option('--root', 'run as root (default when you are root)')
     .option('--rootless', 'run in a user namespace, also when you are root')
     .addOption(
-      new Option('--sample <name>', 'application to start in it (bookinfo, none); repeatable')
+      new Option(
+        '--sample <name>',
+        'application to start in it (bookinfo, httpbin ..., none); repeatable',
+      )
         .default([], 'bookinfo')
         .argParser(collect),
     )
@@ -74,6 +77,14 @@ async function up(context: CommandContext, options: UpOptions): Promise<void> {
       hint: 'Leave the flag out to run without root, or use sudo.',
     })
   }
+  if (options.registryPort === options.ingressPort) {
+    throw new MeshError(
+      'CLI_FLAGS',
+      `--registry-port and --ingress-port are both ${options.ingressPort}`,
+    )
+  }
+  const samples =
+    options.sample.length === 0 ? ['bookinfo'] : options.sample.filter((name) => name !== 'none')
   const abort = new AbortController()
   const onSignal = (): void => abort.abort(new MeshError('CLI_INTERRUPTED', 'interrupted'))
   process.on('SIGINT', onSignal)
@@ -85,10 +96,7 @@ async function up(context: CommandContext, options: UpOptions): Promise<void> {
       stateHome: stateHome(context.environment),
       version: context.version,
       mode: options.rootless === true || process.getuid?.() !== 0 ? 'rootless' : 'root',
-      samples:
-        options.sample.length === 0
-          ? ['bookinfo']
-          : options.sample.filter((name) => name !== 'none'),
+      samples,
       registryPort: options.registryPort,
       ingressPort: options.ingressPort,
       hostAccess: options.hostAccess === true,
@@ -99,20 +107,23 @@ async function up(context: CommandContext, options: UpOptions): Promise<void> {
       onProgress: ({ step, status, detail }) => {
         if (status === 'started') progress.begin(step)
         else if (status === 'done') progress.done(step)
-        else if (status === 'failed')
-          progress.fail(`${step}${detail === undefined ? '' : `: ${detail}`}`)
-        else context.terminal.err(`        ${step}${detail === undefined ? '' : `: ${detail}`}\n`)
+        // What went wrong comes at the end, with what to do about it.
+        else if (status === 'failed') progress.fail(step)
+        else progress.note(`${step}${detail === undefined ? '' : `: ${detail}`}`)
       },
     })
     const elapsedMs = progress.end()
     if (options.output !== undefined)
       context.terminal.out(formatStructured(mesh.status, options.output))
-    else context.terminal.out(nextSteps(mesh.status, !mesh.started, elapsedMs))
-    if (options.foreground === true) await mesh.ended
+    else context.terminal.out(nextSteps(mesh, samples, elapsedMs))
+    if (options.foreground === true) await stay(context, mesh, abort.signal)
   } catch (error) {
     progress.end()
     if (!abort.signal.aborted) throw error
-    context.terminal.err('weft: interrupted; nothing was left running\n')
+    // A mesh that was there before is left alone, and the error says so.
+    const joined = error instanceof MeshError && error.code === 'BROKER_JOIN_INTERRUPTED'
+    const said = joined ? error.message : 'interrupted; nothing was left running'
+    context.terminal.err(`weft: ${said}\n`)
     context.setExitCode(exitCodes.interrupted)
   } finally {
     process.off('SIGINT', onSignal)
@@ -129,18 +140,44 @@ function catalogFile(flag: string | undefined): { catalogFile?: string } {
   })
 }
 
-function nextSteps(status: MeshStatus, alreadyRunning: boolean, elapsedMs: number): string {
-  const flag = status.name === 'default' ? '' : ` --name ${status.name}`
-  const headline = alreadyRunning
-    ? `The mesh "${status.name}" runs already.`
-    : `The mesh "${status.name}" is up ${seconds(elapsedMs)}.`
-  return `${headline}
+/** In the foreground: until the mesh has ended, or Ctrl-C ends it. */
+async function stay(context: CommandContext, mesh: MeshHandle, signal: AbortSignal): Promise<void> {
+  if (!mesh.started) {
+    throw new MeshError(
+      'CLI_FOREGROUND',
+      'the mesh runs in the background, and --foreground would not hold it',
+      {
+        hint: `Stop it first: weft down${nameFlag(mesh.status.name)}`,
+      },
+    )
+  }
+  const stopped = Promise.withResolvers<void>()
+  const stop = (): void => {
+    context.terminal.err('weft: stopping the mesh\n')
+    mesh.stop().then(stopped.resolve, stopped.reject)
+  }
+  if (signal.aborted) stop()
+  else signal.addEventListener('abort', stop, { once: true })
+  await Promise.race([mesh.ended, stopped.promise])
+  if (signal.aborted) await stopped.promise
+}
 
-  Bookinfo     curl ${status.ingressUrl}/productpage
-  kubectl      export KUBECONFIG=$(weft kubeconfig${flag})
-               kubectl get pods -A              (no kubectl? weft kubectl get pods -A)
-  enrol        kubectl label namespace default istio.io/dataplane-mode=ambient
-  look inside  weft status${flag}; weft logs ztunnel -f
-  stop         weft down${flag}
-`
+function nextSteps(mesh: MeshHandle, samples: readonly string[], elapsedMs: number): string {
+  const { name, ingressUrl } = mesh.status
+  const flag = nameFlag(name)
+  const lines: [string, string][] = [
+    ...(samples.includes('bookinfo')
+      ? [['Bookinfo', `curl ${ingressUrl}/productpage`] as [string, string]]
+      : []),
+    ['kubectl', `export KUBECONFIG=$(weft kubeconfig${flag})`],
+    ['', `kubectl get pods -A              (no kubectl? weft kubectl${flag} get pods -A)`],
+    ['enrol', 'kubectl label namespace default istio.io/dataplane-mode=ambient'],
+    ['your program', `weft run${flag} --port 8080 -- ./server`],
+    ['look inside', `weft status${flag}; weft logs${flag} ztunnel -f`],
+    ['stop', `weft down${flag}`],
+  ]
+  const headline = mesh.started
+    ? `The mesh "${name}" is up ${seconds(elapsedMs)}.`
+    : `The mesh "${name}" runs already.`
+  return `${headline}\n\n${lines.map(([label, text]) => `  ${label.padEnd(14)}${text}\n`).join('')}`
 }

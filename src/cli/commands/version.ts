@@ -1,14 +1,14 @@
 /** `weft version`: of this program, and of the registry when a mesh runs. */
 import { existsSync } from 'node:fs'
 import { type Command, Option } from 'commander'
-import { type CommandContext, pathsOf, registryClient } from '../context.ts'
+import { addNameOption, type CommandContext, pathsOf, registryClient } from '../context.ts'
 import { formatStructured } from '../output.ts'
 
 export function addVersion(program: Command, context: CommandContext): void {
-  program
+  const command = program
     .command('version')
     .description('print the version of the client, and of the mesh when it runs')
-    .option('--name <mesh>', 'name of the mesh', 'default')
+  addNameOption(command, context)
     .addOption(new Option('-o, --output <format>', 'output format').choices(['json', 'yaml']))
     .action(async ({ name, output }: { name: string; output?: 'json' | 'yaml' }) => {
       const client = { version: context.version, node: process.version, platform: context.platform }

@@ -10,12 +10,14 @@ import { type MeshPaths, meshPaths } from '../state/paths.ts'
 import { writeBrokerRecord } from '../state/record.ts'
 import { type ControlRequest, serveControl } from './control.ts'
 import { EgressDialer, ownAddresses } from './egress.ts'
+import { DefinedImages } from './images.ts'
 import { InitProcess } from './init-process.ts'
 import { limits } from './limits.ts'
 import { HostListeners } from './listeners.ts'
 import { takeLock } from './lock.ts'
 import {
   type BrokerConfig,
+  type BrokerToInit,
   type BrokerToStarter,
   fromWireError,
   type InitToBroker,
@@ -51,7 +53,8 @@ export class Broker {
   readonly #watchers = new Set<(event: ProgressEvent) => void>()
   readonly #ready = Promise.withResolvers<void>()
   readonly #ended = Promise.withResolvers<void>()
-  readonly #sampleCalls = new Map<number, (error: WireError | undefined) => void>()
+  readonly #images: DefinedImages
+  readonly #calls = new Map<number, (error: WireError | undefined) => void>()
   #state: MeshStatus['state'] = 'starting'
   #init: InitProcess | undefined
   #initStartedAt = 0
@@ -70,6 +73,7 @@ export class Broker {
     this.#paths = meshPaths(config.stateHome, config.name)
     this.#startedAt = clock.now()
     this.#beganAt = clock.monotonic()
+    this.#images = new DefinedImages(this.#paths.images)
     this.#dialer = new EgressDialer({ hostAccess: config.hostAccess, ownAddresses })
     this.#listeners = new HostListeners((message, server) => this.#init?.send(message, server))
     this.#ready.promise.catch(() => {})
@@ -83,6 +87,7 @@ export class Broker {
     this.#lock = await takeLock(config.name, { pid, uid, stateDirectory: this.#paths.root })
     openStateDirectory(this.#paths)
     this.#owner = true
+    this.#images.load()
     await this.#listeners.open('registry', config.registryPort, '--registry-port')
     await this.#listeners.open('ingress', config.ingressPort, '--ingress-port')
     this.#control = await serveControl(this.#paths.controlSocket, (request, progress) =>
@@ -159,8 +164,14 @@ export class Broker {
         }
         return this.status()
       case 'apply-samples':
-        await this.#applySamples(request.samples)
+        await this.#callInit((id) => ({ type: 'apply-samples', id, samples: request.samples }))
         return this.status()
+      case 'define-image':
+        this.#images.define(request.image)
+        return this.#sendImages()
+      case 'forget-image':
+        this.#images.forget(request.name)
+        return this.#sendImages()
       case 'down':
         this.#watchers.add(progress)
         void this.stop()
@@ -173,16 +184,21 @@ export class Broker {
     }
   }
 
-  async #applySamples(samples: readonly string[]): Promise<void> {
+  #sendImages(): Promise<void> {
+    return this.#callInit((id) => ({ type: 'set-images', id, images: this.#images.list() }))
+  }
+
+  /** Asks init for something, and waits for its answer. */
+  async #callInit(request: (id: number) => BrokerToInit): Promise<void> {
     await this.#ready.promise
     const id = this.#nextId++
     const error = await new Promise<WireError | undefined>((resolve) => {
-      this.#sampleCalls.set(id, resolve)
-      if (this.#init?.send({ type: 'apply-samples', id, samples }) === true) return
+      this.#calls.set(id, resolve)
+      if (this.#init?.send(request(id)) === true) return
       const message = 'the mesh is recovering from a crash just now'
       resolve({ code: 'BROKER_RECOVERING', message, hint: 'Try again in a moment.' })
     })
-    this.#sampleCalls.delete(id)
+    this.#calls.delete(id)
     if (error !== undefined) throw fromWireError(error)
   }
 
@@ -212,6 +228,7 @@ export class Broker {
         hostPathPrefixes: config.hostPathPrefixes,
         hostAccess: config.hostAccess,
         catalogFile: config.catalogFile,
+        images: this.#images.list(),
         toolFolders: config.toolFolders,
         restarted: this.#restarts > 0,
       },
@@ -247,8 +264,8 @@ export class Broker {
           init?.send({ type: 'dns-answer', id: message.id, answer })
         })
         return
-      case 'samples-applied':
-        this.#sampleCalls.get(message.id)?.(message.error)
+      case 'answer':
+        this.#calls.get(message.id)?.(message.error)
     }
   }
 
@@ -283,7 +300,7 @@ export class Broker {
     const { logger, clock } = this.#options
     this.#initEnded.resolve()
     this.#init = undefined
-    for (const answer of this.#sampleCalls.values()) {
+    for (const answer of this.#calls.values()) {
       answer({ code: 'BROKER_RECOVERING', message: `init ${description}`, hint: 'Try again.' })
     }
     if (this.#state === 'stopping') return

@@ -6,6 +6,7 @@ import { chmodSync, rmSync } from 'node:fs'
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
 import { errnoOf, MeshError, toError } from '../../base/index.ts'
+import type { ImageMapping } from '../images/index.ts'
 import { limits } from './limits.ts'
 import { fromWireError, type ProgressEvent, toWireError, type WireError } from './protocol.ts'
 
@@ -14,6 +15,9 @@ export type ControlRequest =
   /** Answers when the mesh is ready, or failed. */
   | { readonly method: 'wait' }
   | { readonly method: 'apply-samples'; readonly samples: readonly string[] }
+  /** Makes `image.image` stand for a program of the machine: what `weft run` starts. */
+  | { readonly method: 'define-image'; readonly image: ImageMapping }
+  | { readonly method: 'forget-image'; readonly name: string }
   /** Answers when everything has ended. */
   | { readonly method: 'down' }
 
@@ -79,7 +83,12 @@ async function answer(
 export async function askBroker(
   path: string,
   request: ControlRequest,
-  options: { timeoutMs: number; onProgress?: (event: ProgressEvent) => void },
+  options: {
+    readonly timeoutMs: number
+    readonly onProgress?: (event: ProgressEvent) => void
+    /** Rejects with the signal's reason; the broker goes on with what it does. */
+    readonly signal?: AbortSignal
+  },
 ): Promise<{ readonly result: unknown } | undefined> {
   const socket = createConnection(path)
   socket.setTimeout(options.timeoutMs, () => {
@@ -104,14 +113,20 @@ export async function askBroker(
   }
   let failure: Error | undefined
   socket.on('error', (error) => (failure = error))
+  const onAbort = (): void => void socket.destroy()
+  options.signal?.addEventListener('abort', onAbort, { once: true })
   socket.write(`${JSON.stringify(request)}\n`)
-  for await (const line of createInterface({ input: socket })) {
+  const lines = createInterface({ input: socket })
+  // It notices the end of its input, but not that it is destroyed.
+  socket.once('close', () => lines.close())
+  for await (const line of lines) {
     // Our own broker of the same or an older version wrote it.
     const message = JSON.parse(line) as Partial<{ progress: ProgressEvent; error: WireError }>
     if (message.progress !== undefined) options.onProgress?.(message.progress)
     else if (message.error !== undefined) throw fromWireError(message.error)
     else return { result: (message as { result?: unknown }).result }
   }
+  options.signal?.throwIfAborted()
   if (failure instanceof MeshError) throw failure
   throw new MeshError('BROKER_GONE', 'the broker ended before it answered', {
     hint: 'Its last words are in logs/broker.log of the state directory.',

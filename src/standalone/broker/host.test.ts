@@ -141,6 +141,20 @@ test('the control socket is private and passes progress, results and errors', as
   await assert.rejects(askBroker(path, { method: 'down' }, ask), { code: 'X_NO', hint: 'yes' })
 })
 
+test('a broker that is silent, or whose answer nobody waits for any more, holds nobody up', async (t) => {
+  const path = join(folder(t), 'control.sock')
+  const server = await serveControl(path, () => new Promise(() => {}))
+  t.after(() => server.close())
+  await assert.rejects(askBroker(path, { method: 'status' }, { timeoutMs: 100 }), {
+    code: 'BROKER_SILENT',
+  })
+  const abort = new AbortController()
+  const reason = new Error('interrupted')
+  setTimeout(() => abort.abort(reason), 50)
+  const ask = { timeoutMs: 10_000, signal: abort.signal }
+  await assert.rejects(askBroker(path, { method: 'wait' }, ask), reason)
+})
+
 test('all that a machine lacks is told at once, each with its fix', async () => {
   const problems = await checkPrerequisites({
     mode: 'rootless',

@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import type { Server, Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import type { Logger } from '../../base/index.ts'
+import { frugal } from '../images/frugal.ts'
 import type { BrokerToInit, InitToBroker } from './protocol.ts'
 
 export const initEntry = fileURLToPath(new URL('../init/main.ts', import.meta.url))
@@ -49,9 +50,15 @@ export class InitProcess {
 
   constructor(options: InitProcessOptions) {
     const [program = '', ...prefix] = treeCommand(options.mode)
-    const node = [process.execPath, ...process.execArgv, options.entry ?? initEntry]
+    const node = [
+      process.execPath,
+      ...process.execArgv,
+      ...frugal.flags,
+      options.entry ?? initEntry,
+    ]
     this.#child = spawn(program, [...prefix, ...node], {
       cwd: '/',
+      env: { ...process.env, ...frugal.env },
       stdio: ['ignore', options.logFd, options.logFd, 'ipc'],
       serialization: 'advanced',
     })

@@ -5,12 +5,14 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MeshError, toError } from '../../base/index.ts'
+import { type ImageMapping, readImageFile } from '../images/index.ts'
+import { readSample } from '../init/samples.ts'
 import { ensureNetTools } from '../network/tools.ts'
 import { openStateDirectory, purgeState, stateExists } from '../state/directory.ts'
 import { type MeshPaths, meshPaths, stateHome } from '../state/paths.ts'
 import { readBrokerRecord } from '../state/record.ts'
 import { openLog } from './app.ts'
-import { askBroker } from './control.ts'
+import { askBroker, type ControlRequest } from './control.ts'
 import { limits } from './limits.ts'
 import { heldError, lockHolder } from './lock.ts'
 import { checkPrerequisites, type Problem } from './prerequisites.ts'
@@ -55,26 +57,27 @@ export interface MeshHandle {
 }
 
 /** Every prerequisite that is not met, as one error. */
-export function prerequisitesError(problems: readonly Problem[]): MeshError {
+export function prerequisitesError(problems: readonly Problem[], note = ''): MeshError {
   const lines = problems.map(({ message, fix }) => `  - ${message}\n      ${fix}`)
   return new MeshError(
     'STANDALONE_PREREQUISITES',
     `this machine can't run a mesh yet:\n${lines.join('\n')}`,
-    { hint: 'Then run the same command again.' },
+    { hint: `${note}Then run the same command again.` },
   )
 }
 
 /** Starts the mesh, or joins the one that runs under this name; returns when it is ready. */
 export async function startMesh(options: StartOptions): Promise<MeshHandle> {
   const paths = meshPaths(options.stateHome ?? stateHome(process.env), options.name)
+  // What is wrong with the request is said before anything is started.
+  for (const name of options.samples ?? []) readSample(name)
+  if (options.catalogFile !== undefined) readImageFile(options.catalogFile)
   const running = await joinRunning(options, paths)
   if (running !== undefined) return running
   const holder = await lockHolder(options.name)
   if (holder !== undefined) throw heldError(options.name, holder)
   const mode = options.mode ?? (process.getuid?.() === 0 ? 'root' : 'rootless')
-  const toolFolders = process.platform === 'linux' ? await prepareTools(options) : []
-  const problems = await checkPrerequisites({ mode, toolFolders })
-  if (problems.length > 0) throw prerequisitesError(problems)
+  const toolFolders = await prerequisites(mode, options)
   options.signal?.throwIfAborted()
   openStateDirectory(paths)
   return launch(options, paths, {
@@ -91,6 +94,22 @@ export async function startMesh(options: StartOptions): Promise<MeshHandle> {
     toolFolders,
     foreground: options.foreground ?? false,
   })
+}
+
+/** Rejects with everything that the machine lacks, in one message; returns folders with tools. */
+async function prerequisites(mode: 'root' | 'rootless', options: StartOptions): Promise<string[]> {
+  let toolFolders: string[] = []
+  let note = ''
+  try {
+    if (process.platform === 'linux') toolFolders = await prepareTools(options)
+  } catch (error) {
+    if (!(error instanceof MeshError)) throw error
+    // The check below finds the same tools missing, and whatever else is.
+    if (error.code === 'NETWORK_TOOLS_FETCH') note = `(${error.message}) `
+  }
+  const problems = await checkPrerequisites({ mode, toolFolders })
+  if (problems.length > 0) throw prerequisitesError(problems, note)
+  return toolFolders
 }
 
 function prepareTools(options: StartOptions): Promise<string[]> {
@@ -111,17 +130,35 @@ async function joinRunning(
   paths: MeshPaths,
 ): Promise<MeshHandle | undefined> {
   if (!stateExists(paths)) return undefined
-  const ask = { timeoutMs: 180_000, onProgress: options.onProgress ?? (() => {}) }
-  const answer = await askBroker(paths.controlSocket, { method: 'wait' }, ask)
-  if (answer === undefined) return undefined
-  const samples = options.samples ?? []
-  const latest =
-    samples.length === 0
-      ? answer
-      : await askBroker(paths.controlSocket, { method: 'apply-samples', samples }, ask)
+  const { signal } = options
+  const ask = {
+    timeoutMs: 180_000,
+    onProgress: options.onProgress ?? (() => {}),
+    ...(signal === undefined ? {} : { signal }),
+  }
+  let joined = false
+  try {
+    const answer = await askBroker(paths.controlSocket, { method: 'wait' }, ask)
+    if (answer === undefined) return undefined
+    joined = true
+    const samples = options.samples ?? []
+    if (samples.length > 0)
+      await askBroker(paths.controlSocket, { method: 'apply-samples', samples }, ask)
+    return joinedHandle(options, paths, answer.result as MeshStatus)
+  } catch (error) {
+    if (signal?.aborted !== true) throw error
+    const what = joined ? 'was running before and goes on' : 'is being started by another command'
+    throw new MeshError(
+      'BROKER_JOIN_INTERRUPTED',
+      `interrupted; the mesh "${options.name}" ${what}`,
+    )
+  }
+}
+
+/** @param status what the broker answered */
+function joinedHandle(options: StartOptions, paths: MeshPaths, status: MeshStatus): MeshHandle {
   return {
-    // What the broker answers to these requests.
-    status: (latest ?? answer).result as MeshStatus,
+    status,
     started: false,
     ended: Promise.resolve(),
     stop: async () => {
@@ -240,6 +277,32 @@ async function processEnd(pid: number): Promise<void> {
     }
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
+}
+
+/** What `defineImage` and `forgetImage` need to find the mesh. */
+export interface MeshAddress {
+  readonly name: string
+  readonly stateHome: string
+}
+
+/** Makes an image name stand for a program of this machine, in a mesh that runs. */
+export async function defineImage(mesh: MeshAddress, image: ImageMapping): Promise<void> {
+  await askRunning(mesh, { method: 'define-image', image })
+}
+
+/** Takes back what `defineImage` said; containers that run are not touched. */
+export async function forgetImage(mesh: MeshAddress, image: string): Promise<void> {
+  await askRunning(mesh, { method: 'forget-image', name: image })
+}
+
+async function askRunning(mesh: MeshAddress, request: ControlRequest): Promise<void> {
+  const { controlSocket } = meshPaths(mesh.stateHome, mesh.name)
+  const answer = await askBroker(controlSocket, request, { timeoutMs: 10_000 })
+  if (answer !== undefined) return
+  const flag = mesh.name === 'default' ? '' : ` --name ${mesh.name}`
+  throw new MeshError('BROKER_NOT_RUNNING', `the mesh "${mesh.name}" does not run`, {
+    hint: `Start it with: weft up${flag}`,
+  })
 }
 
 /** What is known about a mesh; undefined when there is nothing of that name. */

@@ -12,6 +12,8 @@ export const limits = {
   pendingQueries: 1_000,
   /** Extra loopback listeners of LoadBalancer Services. */
   listeners: 256,
+  /** Programs of `weft run` that are remembered. */
+  definedImages: 256,
   /** Clients of the control socket at once. */
   controlClients: 64,
   /** One line of the control protocol. */

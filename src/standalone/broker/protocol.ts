@@ -3,6 +3,7 @@
  * theirs. Handles (listening sockets inwards, dialled connections) travel beside the messages.
  */
 import { MeshError } from '../../base/index.ts'
+import type { ImageMapping } from '../images/index.ts'
 
 /** One step of `up`, as it is shown to the user. */
 export interface ProgressEvent {
@@ -26,6 +27,8 @@ export interface InitConfig {
   readonly hostAccess: boolean
   /** The user's image catalogue, if any. */
   readonly catalogFile: string | undefined
+  /** Images of `weft run`. */
+  readonly images: readonly ImageMapping[]
   /** Folders with tools (`nft`) which the system lacks; they go before the PATH. */
   readonly toolFolders: readonly string[]
   /** Started again after a crash: no samples, and nobody waits for progress. */
@@ -48,6 +51,8 @@ export type BrokerToInit =
   | { readonly type: 'dial-failed'; readonly id: number; readonly errno: string }
   | { readonly type: 'dns-answer'; readonly id: number; readonly answer: Uint8Array | undefined }
   | { readonly type: 'apply-samples'; readonly id: number; readonly samples: readonly string[] }
+  /** All images of `weft run`; replaces those sent before. */
+  | { readonly type: 'set-images'; readonly id: number; readonly images: readonly ImageMapping[] }
   | { readonly type: 'stop'; readonly deadlineMs: number }
 
 export type InitToBroker =
@@ -70,7 +75,8 @@ export type InitToBroker =
   | { readonly type: 'listener-closed'; readonly port: number }
   | { readonly type: 'dial'; readonly id: number; readonly address: string; readonly port: number }
   | { readonly type: 'dns'; readonly id: number; readonly query: Uint8Array }
-  | { readonly type: 'samples-applied'; readonly id: number; readonly error: WireError | undefined }
+  /** `apply-samples` or `set-images` of this id is done. */
+  | { readonly type: 'answer'; readonly id: number; readonly error: WireError | undefined }
 
 /** The broker's arguments, given by whoever starts it as the first message. */
 export interface BrokerConfig {

@@ -2,6 +2,8 @@
  * The images that work without any configuration: the sample applications, generic shells and
  * Weft's own programs. Keys are repositories without registry and tag.
  */
+import { readdirSync } from 'node:fs'
+import { frugal } from './frugal.ts'
 import type { ImageMount, ImageProgram } from './types.ts'
 
 /** Where containers see our files. Fixed, so that a pod's command line never names the checkout. */
@@ -14,22 +16,39 @@ export interface ProgramFiles {
   readonly nodePath: string
 }
 
-const nodeFlags = ['--disable-warning=ExperimentalWarning']
+const nodePath = `${containerRoot}/bin/node`
+const warningFlags = ['--disable-warning=ExperimentalWarning']
 
 /** Mounted into every container: `node` is a program that mapped images may name. */
 export function commonMounts(files: ProgramFiles): ImageMount[] {
-  return [{ host: files.nodePath, path: `${containerRoot}/bin/node` }]
+  return [{ host: files.nodePath, path: nodePath }]
 }
 
-function node(script: string): string[] {
-  return [`${containerRoot}/bin/node`, ...nodeFlags, `${containerRoot}/${script}`]
+/** What `tools/compile-cache.ts` has made for this version of Node; undefined when it has not. */
+function compileCache(files: ProgramFiles): ImageMount | undefined {
+  const folder = `${files.programRoot}/.cache/programs`
+  try {
+    const name = readdirSync(folder).find((entry) => entry.startsWith(`${process.version}-`))
+    if (name === undefined) return undefined
+    return { host: `${folder}/${name}`, path: `${containerRoot}/.cache/programs/${name}` }
+  } catch {
+    return undefined
+  }
+}
+
+function node(script: string, flags: readonly string[] = []): string[] {
+  return [nodePath, ...warningFlags, ...flags, `${containerRoot}/${script}`]
 }
 
 /** All built-in programs by repository. */
 export function builtinImages(files: ProgramFiles): Map<string, ImageProgram> {
   const images = new Map<string, ImageProgram>()
+  const cache = compileCache(files)
   const add = (repositories: readonly string[], program: Omit<ImageProgram, 'name'>): void => {
-    for (const repository of repositories) images.set(repository, { name: repository, ...program })
+    const cached = cache !== undefined && program.command[0] === nodePath
+    for (const name of repositories) {
+      images.set(name, { name, ...program, ...(cached ? { compileCache: cache } : {}) })
+    }
   }
   const share = (...paths: string[]): ImageMount[] =>
     ['package.json', ...paths].map((path) => ({
@@ -102,13 +121,17 @@ function addMesh(add: Add, mounts: ImageMount[]): void {
   const names = (name: string): string[] =>
     ['istio', 'weft', 'istio-release', 'istio-testing'].map((owner) => `${owner}/${name}`)
   const nothing = { capabilities: [], runDir: false }
-  add(names('pilot'), { command: node('src/controlplane/main.ts'), mounts, mesh: nothing })
-  add(names('ztunnel'), {
-    command: node('src/nodeproxy/main.ts'),
+  const program = (script: string): Pick<ImageProgram, 'command' | 'env' | 'mounts'> => ({
+    command: node(script, frugal.flags),
+    env: frugal.env,
     mounts,
+  })
+  add(names('pilot'), { ...program('src/controlplane/main.ts'), mesh: nothing })
+  add(names('ztunnel'), {
+    ...program('src/nodeproxy/main.ts'),
     // setns into pods, listeners and marked sockets in there.
     mesh: { capabilities: ['NET_ADMIN', 'NET_RAW', 'SYS_ADMIN'], runDir: true },
   })
-  add(names('proxyv2'), { command: node('src/l7proxy/main.ts'), mounts, mesh: nothing })
+  add(names('proxyv2'), { ...program('src/l7proxy/main.ts'), mesh: nothing })
   add(names('install-cni'), { command: [], builtin: 'node-agent', mesh: nothing })
 }

@@ -14,7 +14,8 @@ export interface ImageCatalogueOptions extends ProgramFiles {
 export class ImageCatalogue {
   readonly #files: ProgramFiles
   readonly #builtin: Map<string, ImageProgram>
-  #mappings: readonly ImageMapping[]
+  readonly #mappings: readonly ImageMapping[]
+  #defined: readonly ImageMapping[] = []
 
   constructor(options: ImageCatalogueOptions) {
     this.#files = options
@@ -22,22 +23,18 @@ export class ImageCatalogue {
     this.#mappings = options.mappings ?? []
   }
 
-  /** Replaces the user's mappings; containers started later see them. */
-  setMappings(mappings: readonly ImageMapping[]): void {
-    this.#mappings = mappings
-  }
-
-  /** Adds a mapping before all others, or replaces the one of the same name (`weft run`). */
-  define(mapping: ImageMapping): void {
-    const others = this.#mappings.filter((present) => present.image !== mapping.image)
-    this.#mappings = [mapping, ...others]
+  /** Replaces the images of `weft run`, which come before all others; containers started later see them. */
+  setDefined(mappings: readonly ImageMapping[]): void {
+    this.#defined = mappings
   }
 
   /** The program of an image; undefined when nobody mapped it. */
   resolve(image: string): ImageProgram | undefined {
     const reference = parseImage(image)
     if (reference === undefined) return undefined
-    const mapping = this.#mappings.find((candidate) => matches(candidate.image, reference, image))
+    const mapping = [...this.#defined, ...this.#mappings].find((candidate) =>
+      matches(candidate.image, reference, image),
+    )
     const program =
       mapping === undefined
         ? this.#builtin.get(reference.repository)

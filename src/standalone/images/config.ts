@@ -1,36 +1,83 @@
 /** Reads the `images` list of `weft.yaml`; every complaint names the entry and the field. */
-import { isAbsolute, resolve } from 'node:path'
-import { MeshError } from '../../base/index.ts'
+import { readFileSync } from 'node:fs'
+import { dirname, isAbsolute, resolve } from 'node:path'
+import { parse } from 'yaml'
+import { MeshError, toError } from '../../base/index.ts'
 import { parseImage } from './reference.ts'
 import type { ImageMapping, ImageMount } from './types.ts'
 
 const knownFields = ['image', 'command', 'args', 'dir', 'writable', 'env', 'mounts']
 
-/** @param baseDir the folder of `weft.yaml`; relative paths start there */
-export function parseImageMappings(value: unknown, baseDir: string): ImageMapping[] {
+/** Reads the mappings of a `weft.yaml`; what is wrong with it is said with its path. */
+export function readImageFile(path: string): ImageMapping[] {
+  let value: unknown
+  try {
+    value = parse(readFileSync(path, 'utf8'))
+  } catch (error) {
+    // The parser's message goes on with a picture of the place; its first line has line and column.
+    const [first = ''] = toError(error).message.split('\n')
+    throw new MeshError('IMAGES_INVALID', `${path}: ${first.replace(/:$/, '')}`, {
+      cause: error,
+      hint: 'Correct the file, or name another one with --images.',
+    })
+  }
   if (value === undefined || value === null) return []
-  if (!Array.isArray(value)) throw invalid('images', 'must be a list')
-  return value.map((entry: unknown, index) => parseMapping(entry, `images[${index}]`, baseDir))
+  if (typeof value !== 'object' || Array.isArray(value))
+    throw invalid(path, 'the file', 'must be a map')
+  const unknown = Object.keys(value).find((key) => key !== 'images')
+  if (unknown !== undefined) throw invalid(path, unknown, 'is not known; known is images')
+  return parseImageMappings((value as { images?: unknown }).images, dirname(path), path)
+}
+
+/**
+ * @param baseDir the folder of `weft.yaml`; relative paths start there
+ * @param source names the file in errors
+ */
+export function parseImageMappings(
+  value: unknown,
+  baseDir: string,
+  source = 'weft.yaml',
+): ImageMapping[] {
+  if (value === undefined || value === null) return []
+  try {
+    if (!Array.isArray(value)) throw new FieldProblem('images', 'must be a list')
+    return value.map((entry: unknown, index) => parseMapping(entry, `images[${index}]`, baseDir))
+  } catch (error) {
+    if (error instanceof FieldProblem) throw invalid(source, error.field, error.problem)
+    throw error
+  }
+}
+
+/** Carries field and problem to where the file's name is known. */
+class FieldProblem extends Error {
+  readonly field: string
+  readonly problem: string
+
+  constructor(field: string, problem: string) {
+    super(`${field} ${problem}`)
+    this.field = field
+    this.problem = problem
+  }
 }
 
 function parseMapping(value: unknown, field: string, baseDir: string): ImageMapping {
   const entry = mapAt(value, field)
   for (const key of Object.keys(entry)) {
     if (!knownFields.includes(key)) {
-      throw invalid(`${field}.${key}`, `is not known; known are ${knownFields.join(', ')}`)
+      throw new FieldProblem(`${field}.${key}`, `is not known; known are ${knownFields.join(', ')}`)
     }
   }
   const { image, writable } = entry
   if (typeof image !== 'string' || parseImage(image) === undefined) {
-    throw invalid(`${field}.image`, 'must be an image name such as ghcr.io/me/app')
+    throw new FieldProblem(`${field}.image`, 'must be an image name such as ghcr.io/me/app')
   }
   if (writable !== undefined && typeof writable !== 'boolean') {
-    throw invalid(`${field}.writable`, 'must be true or false')
+    throw new FieldProblem(`${field}.writable`, 'must be true or false')
   }
   const dir = entry.dir === undefined ? undefined : pathAt(entry.dir, `${field}.dir`, baseDir)
   const env = entry.env === undefined ? undefined : mapAt(entry.env, `${field}.env`)
   const command = stringsAt(entry.command, `${field}.command`)
-  if (command.length === 0) throw invalid(`${field}.command`, 'must name a program')
+  if (command.length === 0) throw new FieldProblem(`${field}.command`, 'must name a program')
   return {
     image,
     command,
@@ -45,12 +92,12 @@ function parseMapping(value: unknown, field: string, baseDir: string): ImageMapp
 }
 
 function parseMounts(value: unknown, field: string, baseDir: string): ImageMount[] {
-  if (!Array.isArray(value)) throw invalid(field, 'must be a list of {host, path}')
+  if (!Array.isArray(value)) throw new FieldProblem(field, 'must be a list of {host, path}')
   return value.map((item: unknown, index) => {
     const at = `${field}[${index}]`
     const { host, path, writable } = mapAt(item, at)
     if (typeof path !== 'string' || !isAbsolute(path)) {
-      throw invalid(`${at}.path`, 'must be an absolute path inside the container')
+      throw new FieldProblem(`${at}.path`, 'must be an absolute path inside the container')
     }
     return {
       host: pathAt(host, `${at}.host`, baseDir),
@@ -62,7 +109,7 @@ function parseMounts(value: unknown, field: string, baseDir: string): ImageMount
 
 function mapAt(value: unknown, field: string): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw invalid(field, 'must be a map')
+    throw new FieldProblem(field, 'must be a map')
   }
   return value as Record<string, unknown>
 }
@@ -70,7 +117,7 @@ function mapAt(value: unknown, field: string): Record<string, unknown> {
 function stringsAt(value: unknown, field: string): string[] {
   if (typeof value === 'string') return value.split(/\s+/).filter((word) => word !== '')
   if (!Array.isArray(value) || value.some((item) => typeof item === 'object')) {
-    throw invalid(field, 'must be a list of words')
+    throw new FieldProblem(field, 'must be a list of words')
   }
   return value.map(String)
 }
@@ -78,19 +125,19 @@ function stringsAt(value: unknown, field: string): string[] {
 function textValues(map: Record<string, unknown>, field: string): Record<string, string> {
   return Object.fromEntries(
     Object.entries(map).map(([key, value]) => {
-      if (typeof value === 'object') throw invalid(`${field}.${key}`, 'must be text')
+      if (typeof value === 'object') throw new FieldProblem(`${field}.${key}`, 'must be text')
       return [key, String(value)]
     }),
   )
 }
 
 function pathAt(value: unknown, field: string, baseDir: string): string {
-  if (typeof value !== 'string' || value === '') throw invalid(field, 'must be a path')
+  if (typeof value !== 'string' || value === '') throw new FieldProblem(field, 'must be a path')
   return resolve(baseDir, value)
 }
 
-function invalid(field: string, problem: string): MeshError {
-  return new MeshError('IMAGES_INVALID', `weft.yaml: ${field} ${problem}`, {
+function invalid(source: string, field: string, problem: string): MeshError {
+  return new MeshError('IMAGES_INVALID', `${source}: ${field} ${problem}`, {
     hint: 'An entry looks like: {image: ghcr.io/me/app, command: [node, server.js], dir: ./app, env: {PORT: "8080"}}.',
   })
 }

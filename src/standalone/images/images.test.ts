@@ -63,7 +63,7 @@ test("a user's mapping comes before a built-in image and may be narrower", () =>
   assert.equal(catalogue.resolve('docker.io/me/app'), undefined)
   assert.deepEqual(catalogue.resolve('busybox:special')?.command, ['/bin/true'])
   assert.deepEqual(catalogue.resolve('busybox:1')?.args, ['/bin/sh'])
-  catalogue.define({ image: 'me/app', command: ['/bin/date'] })
+  catalogue.setDefined([{ image: 'me/app', command: ['/bin/date'] }])
   assert.deepEqual(catalogue.resolve('docker.io/me/app')?.command, ['/bin/date'])
 })
 

@@ -3,11 +3,9 @@
  * DNS, egress, loopback ports), controllers, node agent, runtime; then the mesh's own objects and
  * the samples, which from there on are brought up by the parts above like anybody's.
  */
-import { readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parse } from 'yaml'
 import {
   type Clock,
   type Component,
@@ -27,7 +25,7 @@ import { type GroupVersionResource, type KubeObject, resources } from '../../kub
 import { createNodeAgentApp } from '../../nodeagent/index.ts'
 import { createRegistry, type Registry } from '../../registry/index.ts'
 import type { InitConfig } from '../broker/protocol.ts'
-import { ImageCatalogue, parseImageMappings } from '../images/index.ts'
+import { ImageCatalogue, type ImageMapping, readImageFile } from '../images/index.ts'
 import {
   clusterDomain,
   dnsServiceAddress,
@@ -63,6 +61,8 @@ const programRoot = fileURLToPath(new URL('../../..', import.meta.url)).replace(
 export interface InitOptions {
   readonly config: InitConfig
   readonly link: BrokerLink
+  /** Life of everything that is issued in the mesh; default: what each issuer is used to. */
+  readonly certificateSeconds?: number | undefined
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -73,6 +73,7 @@ export class Init implements Component {
   readonly #parts: Component[] = []
   #applier: Applier | undefined
   #readiness: Readiness | undefined
+  #catalogue: ImageCatalogue | undefined
 
   constructor(options: InitOptions) {
     this.#options = options
@@ -82,7 +83,8 @@ export class Init implements Component {
     const { config, link, clock, logger } = this.#options
     process.env.PATH = [...config.toolFolders, process.env.PATH ?? ''].join(':')
     const samples = config.restarted ? [] : config.samples.map((name) => readSample(name))
-    const catalogue = readCatalogue(config.catalogFile)
+    const catalogue = readCatalogue(config)
+    this.#catalogue = catalogue
     setUpMounts(join(config.stateDirectory, 'pods'))
     const relay = new EgressRelay(link, logger.child('egress'))
     const registry = await this.#step('registry', () => this.#startRegistry(relay))
@@ -99,7 +101,7 @@ export class Init implements Component {
     })
     await this.#step('node', () => this.#startNode(client, registry, catalogue))
     const readiness = await this.#startReadiness(client)
-    await applyAll(applier, meshWorkloads())
+    await applyAll(applier, meshWorkloads(this.#options.certificateSeconds))
     // After a crash the samples are the user's, perhaps deleted by now, and nobody waits for them.
     if (config.restarted) return
     await this.#step('mesh', async () => {
@@ -135,6 +137,11 @@ export class Init implements Component {
     )
   }
 
+  /** For `weft run`: its images, all of them. */
+  setImages(images: readonly ImageMapping[]): void {
+    this.#catalogue?.setDefined(images)
+  }
+
   async #begin(part: Component): Promise<void> {
     await part.start()
     this.#parts.push(part)
@@ -155,7 +162,7 @@ export class Init implements Component {
 
   /** Network and registry don't need each other until the registry listens. */
   async #startRegistry(relay: EgressRelay): Promise<Registry> {
-    const { config, link, clock, logger } = this.#options
+    const { config, link, clock, logger, certificateSeconds } = this.#options
     const registry = createRegistry({
       dir: config.stateDirectory,
       name: config.name,
@@ -163,6 +170,7 @@ export class Init implements Component {
       clock,
       logger: logger.child('registry'),
       serverNames: [nodeAddress],
+      ...(certificateSeconds === undefined ? {} : { certificateLifeMs: certificateSeconds * 1000 }),
     })
     await Promise.all([setUpNode(), this.#begin(registry)])
     await this.#begin(relay)
@@ -184,7 +192,7 @@ export class Init implements Component {
       server: `https://${nodeAddress}:${registryPort}`,
       clock: this.#options.clock,
       caPem: () => registry.caCertificatePem,
-      ...registry.adminCredentials,
+      certificate: () => registry.adminCredentials,
       userAgent: 'weft-node',
     })
   }
@@ -309,21 +317,9 @@ function closing(server: Server): Component {
   return { start: async () => {}, stop: async () => void server.close() }
 }
 
-function readCatalogue(file: string | undefined): ImageCatalogue {
-  const files = { programRoot, nodePath: process.execPath }
-  if (file === undefined) return new ImageCatalogue(files)
-  let value: { images?: unknown } | null
-  try {
-    // Every field is checked by parseImageMappings.
-    value = parse(readFileSync(file, 'utf8')) as { images?: unknown } | null
-  } catch (error) {
-    throw new MeshError('INIT_CATALOGUE', `${file}: ${toError(error).message}`, {
-      cause: error,
-      hint: 'Correct the file, or name another one with --images.',
-    })
-  }
-  return new ImageCatalogue({
-    ...files,
-    mappings: parseImageMappings(value?.images, dirname(file)),
-  })
+function readCatalogue(config: InitConfig): ImageCatalogue {
+  const mappings = config.catalogFile === undefined ? [] : readImageFile(config.catalogFile)
+  const catalogue = new ImageCatalogue({ programRoot, nodePath: process.execPath, mappings })
+  catalogue.setDefined(config.images)
+  return catalogue
 }

@@ -9,6 +9,7 @@ import {
   type ProgressEvent,
   toWireError,
 } from '../broker/protocol.ts'
+import type { ImageMapping } from '../images/index.ts'
 import type { HostDoor, HostListener } from '../network/door.ts'
 
 interface Waiting<T> {
@@ -20,6 +21,7 @@ export interface BrokerLinkHandlers {
   /** The deadline is in milliseconds. */
   readonly stop: (deadlineMs: number) => void
   readonly applySamples: (samples: readonly string[]) => Promise<void>
+  readonly setImages: (images: readonly ImageMapping[]) => void
 }
 
 export class BrokerLink implements HostDoor {
@@ -114,8 +116,9 @@ export class BrokerLink implements HostDoor {
       case 'dns-answer':
         return take(this.#queries, message.id)?.(message.answer)
       case 'apply-samples':
-        void this.#applySamples(message.id, message.samples)
-        return
+        return this.#answer(message.id, () => this.#handlers?.applySamples(message.samples))
+      case 'set-images':
+        return this.#answer(message.id, () => this.#handlers?.setImages(message.images))
       case 'stop':
         this.#handlers?.stop(message.deadlineMs)
     }
@@ -136,13 +139,12 @@ export class BrokerLink implements HostDoor {
     else waiting.resolve(listener)
   }
 
-  async #applySamples(id: number, samples: readonly string[]): Promise<void> {
-    try {
-      await this.#handlers?.applySamples(samples)
-      this.#send({ type: 'samples-applied', id, error: undefined })
-    } catch (error) {
-      this.#send({ type: 'samples-applied', id, error: toWireError(error) })
-    }
+  #answer(id: number, run: () => Promise<void> | void): void {
+    const done = async (): Promise<void> => await run()
+    done().then(
+      () => this.#send({ type: 'answer', id, error: undefined }),
+      (error: unknown) => this.#send({ type: 'answer', id, error: toWireError(error) }),
+    )
   }
 }
 

@@ -2,6 +2,7 @@
  * The mesh's own objects, as `istioctl install --set profile=ambient` would make them: names, labels,
  * ports and mounts are what other tools look for. Weft's processes stand behind the images.
  */
+import { activeSabotage, sabotageVariable } from '../../base/index.ts'
 import type { KubeObject } from '../../kube/index.ts'
 import { dnsServiceAddress, nodeAddress, registryPort } from '../network/addresses.ts'
 
@@ -200,6 +201,7 @@ const podEnvironment: readonly Extra[] = [
   fieldEnv('NODE_NAME', 'spec.nodeName'),
   fieldEnv('INSTANCE_IP', 'status.podIP'),
   fieldEnv('SERVICE_ACCOUNT', 'spec.serviceAccountName'),
+  ...(activeSabotage() === undefined ? [] : [{ name: sabotageVariable, value: activeSabotage() }]),
 ]
 
 /** The token for the control plane, and the root that signs for it. */
@@ -259,8 +261,13 @@ function workload(
   )
 }
 
-/** istiod, ztunnel and the node agent, as pods of the node's own network. */
-export function meshWorkloads(): KubeObject[] {
+/**
+ * istiod, ztunnel and the node agent, as pods of the node's own network.
+ * @param certificateSeconds life of certificates; absent: Istio's
+ */
+export function meshWorkloads(certificateSeconds?: number): KubeObject[] {
+  const lifetime = (name: string): Extra[] =>
+    certificateSeconds === undefined ? [] : [{ name, value: `${certificateSeconds}s` }]
   const outside = { 'istio.io/dataplane-mode': 'none', 'sidecar.istio.io/inject': 'false' }
   const istiod = workload(
     'Deployment',
@@ -275,7 +282,11 @@ export function meshWorkloads(): KubeObject[] {
             name: 'discovery',
             image: images.istiod,
             args: ['discovery'],
-            env: [...podEnvironment, { name: 'CLUSTER_ID', value: 'Kubernetes' }],
+            env: [
+              ...podEnvironment,
+              { name: 'CLUSTER_ID', value: 'Kubernetes' },
+              ...lifetime('DEFAULT_WORKLOAD_CERT_TTL'),
+            ],
             ports: [
               { name: 'grpc-tls', containerPort: 15012 },
               { name: 'webhooks', containerPort: 15017 },
@@ -309,6 +320,7 @@ export function meshWorkloads(): KubeObject[] {
               { name: 'ISTIO_META_CLUSTER_ID', value: 'Kubernetes' },
               { name: 'INPOD_ENABLED', value: 'true' },
               { name: 'INPOD_UDS', value: '/run/weft/ztunnel.sock' },
+              ...lifetime('SECRET_TTL'),
             ],
             ports: [{ name: 'ztunnel-stats', containerPort: 15020 }],
             ...probes('/healthz/ready', 15021),

@@ -1,5 +1,5 @@
 /** Sample applications: folders of YAML, with or without a kustomization, applied as they are. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parse, parseAllDocuments } from 'yaml'
@@ -16,20 +16,38 @@ export interface Sample {
   readonly objects: readonly KubeObject[]
 }
 
+/** The samples that can be applied: folders with YAML (others hold only programs). */
+export function sampleNames(folder = samplesFolder): string[] {
+  if (!existsSync(folder)) return []
+  return readdirSync(folder)
+    .filter((name) => {
+      const root = join(folder, name)
+      return statSync(root).isDirectory() && readdirSync(root).some(isYaml)
+    })
+    .toSorted()
+}
+
+function isYaml(file: string): boolean {
+  return /\.ya?ml$/.test(file)
+}
+
 /** Reads `samples/NAME`. Rejects unknown names and broken YAML with the file and line. */
 export function readSample(name: string, folder = samplesFolder): Sample {
   const root = join(folder, name)
-  if (!/^[a-z0-9-]+$/.test(name) || !existsSync(root)) {
-    const known = existsSync(folder) ? readdirSync(folder).join(', ') : ''
+  const known = sampleNames(folder)
+  if (!known.includes(name)) {
     throw new MeshError('INIT_SAMPLE', `there is no sample "${name}"`, {
-      hint: known === '' ? 'This installation has no samples.' : `There are: ${known}.`,
+      hint:
+        known.length === 0
+          ? 'This installation has no samples.'
+          : `There are: ${known.join(', ')}; none leaves them out.`,
     })
   }
   const kustomization = readKustomization(root)
   const files =
     kustomization?.resources ??
     readdirSync(root)
-      .filter((file) => /\.ya?ml$/.test(file) && file !== 'kustomization.yaml')
+      .filter((file) => isYaml(file) && file !== 'kustomization.yaml')
       .toSorted()
   const objects = files.flatMap((file) => readObjects(join(root, file)))
   const namespace = kustomization?.namespace ?? name

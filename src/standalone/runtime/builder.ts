@@ -1,5 +1,4 @@
 /** From a container's spec to a running process: command, environment, mounts, identity, log. */
-import { chownSync, mkdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join, posix } from 'node:path'
 import type { Clock, Logger } from '../../base/index.ts'
@@ -18,7 +17,6 @@ import { type DnsSettings, hostName, hostsFile, resolvConf } from './resolv.ts'
 import {
   type Identity,
   identityOf,
-  isMeshPod,
   notEnforced,
   type SecurityRules,
   seesRunDir,
@@ -33,8 +31,6 @@ export interface BuilderOptions {
   readonly rules: SecurityRules
   readonly dns: DnsSettings
   readonly nodeName: string
-  /** Of the mesh's own programs. */
-  readonly cacheDir: string
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -114,25 +110,21 @@ export class ContainerBuilder {
     }
   }
 
-  /**
-   * Our own programs are hundreds of TypeScript files: compiled code is kept from start to start, in
-   * a folder that no other program gets to write.
-   */
+  /** Read-only, because a container must not get to write what another one runs. */
   #addCompileCache(
-    { pod, container, program }: BuildRequest,
+    { container, program }: BuildRequest,
     { user }: Identity,
     env: Map<string, string>,
     volumes: VolumeBinding[],
   ): void {
-    const { rules, cacheDir } = this.#options
-    if (!isMeshPod(pod, program, rules) || container.command !== undefined) return
-    const folder = join(cacheDir, program.name.replaceAll('/', '-'))
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
-    if (user !== undefined) chownSync(folder, user.uid, user.gid)
-    const binding = bindingOf(folder, '/var/cache/compile', false)
+    const { compileCache: cache } = program
+    if (cache === undefined || container.command !== undefined) return
+    // Node looks for a folder of the user who runs it.
+    const binding = bindingOf(cache.host, `${cache.path}-${user?.uid ?? 0}`, true)
     if (binding === undefined) return
     volumes.push(binding)
-    if (!env.has('NODE_COMPILE_CACHE')) env.set('NODE_COMPILE_CACHE', binding.target)
+    if (env.has('NODE_COMPILE_CACHE')) return
+    env.set('NODE_COMPILE_CACHE', posix.dirname(cache.path)).set('NODE_COMPILE_CACHE_PORTABLE', '1')
   }
 
   /** Only the present and the previous attempt keep their logs. */

@@ -30,8 +30,10 @@ export const limits = {
   podsMax: 250,
   /** A launch that takes longer has failed. */
   launchTimeoutMs: 20_000,
-  /** How often renewal of tokens and content of volumes are looked at. */
+  /** How often renewal of tokens and content of volumes are looked at, by the wall clock. */
   volumeSyncMs: 30_000,
+  /** How soon it is noticed that this time has passed: timers stand still in a sleeping machine. */
+  volumeSyncCheckMs: 2_000,
   volumeChangeDelayMs: 300,
   /** Node lease and status (reference: kubelet defaults 10 s and 5 min). */
   leaseRenewMs: 10_000,

@@ -17,7 +17,9 @@ export interface ProberOptions {
   readonly onFailure: (output: string) => void
 }
 
-const firstRetryMs = 100
+const retryMinMs = 100
+/** Between early tries: this part of the time waited so far, so that no start is noticed much late. */
+const retryShare = 1 / 8
 
 /** Ends when the signal aborts. */
 export async function runProbe(options: ProberOptions, signal: AbortSignal): Promise<void> {
@@ -27,8 +29,8 @@ export async function runProbe(options: ProberOptions, signal: AbortSignal): Pro
   const round = new Rounds(options)
   const { initialDelaySeconds = 0 } = probe
   if (initialDelaySeconds > 0) await sleep(clock, initialDelaySeconds * 1000, signal)
-  let roundStart = clock.monotonic()
-  let retryMs = firstRetryMs
+  const startMs = clock.monotonic()
+  let roundStart = startMs
   while (!signal.aborted) {
     const result = await options.check(timeoutMs)
     if (signal.aborted) return
@@ -36,9 +38,9 @@ export async function runProbe(options: ProberOptions, signal: AbortSignal): Pro
     if (!result.ok && kind !== 'liveness' && !round.everOk) {
       // A program that is just starting answers soon: look again early, and count only whole periods.
       const left = roundStart + periodMs - now
+      const retryMs = Math.max(retryMinMs, (now - startMs) * retryShare)
       if (left > retryMs) {
         await sleep(clock, retryMs, signal)
-        retryMs = Math.min(retryMs * 2, periodMs)
         continue
       }
       if (left > 0) await sleep(clock, left, signal)

@@ -165,10 +165,19 @@ export class PodRuntime implements Component {
       updated: (pod) => this.#see(pod),
       deleted: (pod) => this.#lost(pod),
     })
-    this.#ticker = clock.every(limits.volumeSyncMs, () => this.#refreshVolumes(), {
-      background: true,
-    })
+    let syncedAt = clock.now()
+    const syncIfDue = (): void => {
+      if (Math.abs(clock.now() - syncedAt) < limits.volumeSyncMs) return
+      syncedAt = clock.now()
+      this.#refreshVolumes()
+    }
+    this.#ticker = clock.every(limits.volumeSyncCheckMs, syncIfDue, { background: true })
     const refresh = {
+      added: ({ metadata }: KubeObject) => {
+        for (const worker of this.#workers.values()) {
+          if (namespaceOf(worker.pod) === metadata.namespace) worker.sourceAppeared()
+        }
+      },
       updated: ({ metadata }: KubeObject) => this.#refreshSoon(metadata.namespace ?? ''),
     }
     this.#configMaps.on(refresh)
@@ -277,7 +286,6 @@ export class PodRuntime implements Component {
       rules: { root, meshNamespace },
       dns: { server: dnsServer, domain: clusterDomain, nodeResolvConf: nodeResolvConf() },
       nodeName,
-      cacheDir: join(this.#options.stateDir, 'cache'),
       clock,
       logger: this.#logger,
     })

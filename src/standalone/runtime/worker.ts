@@ -69,6 +69,8 @@ export class PodWorker {
   #ending: Promise<void> | undefined
   #deadline: Timer | undefined
   #gone = false
+  /** Ends the pause before the next attempt. */
+  #early: AbortController | undefined
   #hasRunFolder = false
 
   constructor(pod: Pod, context: WorkerContext) {
@@ -159,6 +161,11 @@ export class PodWorker {
 
   async refreshVolumes(): Promise<void> {
     if (this.#prepared.size > 0 && !this.#gone) await this.#volumes.refresh(this.#pod)
+  }
+
+  /** Something that volumes come from was made: what failed for want of it need not wait. */
+  sourceAppeared(): void {
+    this.#early?.abort()
   }
 
   /** Deleted through the API: ends the containers, cleans up, removes the object. */
@@ -255,7 +262,9 @@ export class PodWorker {
           reason,
           `${prefix}${message}${hint === undefined ? '' : `. ${hint}`}`,
         )
-        await sleep(clock, backoff.next(), signal)
+        const early = new AbortController()
+        this.#early = early
+        await sleep(clock, backoff.next(), AbortSignal.any([signal, early.signal])).catch(() => {})
       }
     }
   }

@@ -15,6 +15,8 @@ export interface MeshPaths {
   readonly initLog: string
   readonly pods: string
   readonly network: string
+  /** The images of `weft run`. */
+  readonly images: string
 }
 
 /** The folder of all meshes: `$XDG_STATE_HOME/weft`, by default below the home directory. */
@@ -52,5 +54,6 @@ export function meshPaths(home: string, name: string): MeshPaths {
     initLog: join(root, 'logs', 'init.log'),
     pods: join(root, 'pods'),
     network: join(root, 'network.json'),
+    images: join(root, 'images.json'),
   }
 }
