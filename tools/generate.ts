@@ -1,6 +1,6 @@
 /**
- * Writes src/proto/gen: JavaScript and type declarations for every message in proto/*.binpb.
- * The launcher runs it when the result is missing or older than its sources (about two seconds).
+ * Writes src/proto/gen: JavaScript and type declarations for the messages of proto/*.binpb that the doors of
+ * src/proto export or reach. The launcher runs it when the result is missing or older than its sources.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
@@ -11,23 +11,25 @@ import {
   CodeGeneratorResponseSchema,
   FileDescriptorSetSchema,
 } from '@bufbuild/protobuf/wkt'
+import { closure, filesBehind, wellKnown } from './proto-closure.ts'
 
 const root = resolve(import.meta.dirname, '..')
 const target = join(root, 'src/proto/gen')
 const staging = `${target}.${process.pid}.tmp`
 
-const files = ['envoy', 'istio'].flatMap(
+const all = ['envoy', 'istio'].flatMap(
   (name) =>
     fromBinary(FileDescriptorSetSchema, readFileSync(join(root, `proto/${name}.binpb`))).file,
 )
-const byName = new Map(files.map((file) => [file.name, file]))
-// The library ships Google's own well-known types; generating them again would make two of each.
-const wellKnown = (name: string) => name.startsWith('google/protobuf/')
+const roots = ['index', 'envoy'].flatMap((door) =>
+  filesBehind(readFileSync(join(root, `src/proto/${door}.ts`), 'utf8')),
+)
+const files = closure([...new Map(all.map((file) => [file.name, file])).values()], roots)
 
 const request = create(CodeGeneratorRequestSchema, {
   parameter: 'target=js+dts,import_extension=js',
-  protoFile: [...byName.values()],
-  fileToGenerate: [...byName.keys()].filter((name) => !wellKnown(name)),
+  protoFile: files,
+  fileToGenerate: files.map(({ name }) => name).filter((name) => !wellKnown(name)),
 })
 const output = execFileSync(
   process.execPath,

@@ -11,6 +11,8 @@ import { limits } from './limits.ts'
 export interface ServingKeeperOptions {
   readonly authority: Pick<CertificateAuthority, 'issueServing' | 'rootsPem' | 'onChange'>
   readonly dnsNames: readonly string[]
+  /** Default: a day. */
+  readonly ttlMs?: number
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -78,8 +80,8 @@ export class ServingKeeper implements Component {
   }
 
   async #renew(): Promise<void> {
-    const { authority, dnsNames } = this.#options
-    const issued = await authority.issueServing(dnsNames)
+    const { authority, dnsNames, ttlMs } = this.#options
+    const issued = await authority.issueServing(dnsNames, ttlMs)
     this.#renewAt = issued.notBefore + (issued.notAfter - issued.notBefore) / 2
     this.#current = {
       keyPem: issued.keyPem,

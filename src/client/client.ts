@@ -9,7 +9,7 @@ import {
 } from '../kube/index.ts'
 import { chunksOf } from './chunks.ts'
 import { limits } from './limits.ts'
-import { type Answer, Transport } from './transport.ts'
+import { type Answer, type ClientCertificate, Transport } from './transport.ts'
 import type {
   DeleteOptions,
   KubeClient,
@@ -24,8 +24,8 @@ export interface KubeClientOptions {
   readonly server: string
   /** Called at every new connection, so that a rotated root is picked up. */
   readonly caPem?: () => string | undefined
-  readonly certPem?: string
-  readonly keyPem?: string
+  /** Called at every new connection too. */
+  readonly certificate?: () => ClientCertificate | undefined
   readonly token?: () => string
   readonly tlsServerName?: string
   /** Becomes the default field manager (the part before the first slash). */

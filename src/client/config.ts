@@ -96,8 +96,9 @@ export function kubeconfigOptions(
     ...(cluster['tls-server-name'] === undefined
       ? {}
       : { tlsServerName: cluster['tls-server-name'] }),
-    ...(certPem === undefined ? {} : { certPem }),
-    ...(keyPem === undefined ? {} : { keyPem }),
+    ...(certPem === undefined || keyPem === undefined
+      ? {}
+      : { certificate: () => ({ certPem, keyPem }) }),
     ...(tokenFile !== undefined
       ? { token: () => readFileSync(join(folder, tokenFile), 'utf8').trim() }
       : token === undefined

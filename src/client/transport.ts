@@ -10,13 +10,18 @@ export interface TransportOptions {
   /** `https://host:port`. */
   readonly server: string
   readonly caPem?: () => string | undefined
-  readonly certPem?: string
-  readonly keyPem?: string
+  readonly certificate?: () => ClientCertificate | undefined
   /** Read for every request, since projected tokens are rotated. */
   readonly token?: () => string
   readonly tlsServerName?: string
   readonly userAgent: string
   readonly clock: Clock
+}
+
+/** What the API server knows a client by when it has no token. */
+export interface ClientCertificate {
+  readonly certPem: string
+  readonly keyPem: string
 }
 
 export interface Answer {
@@ -88,12 +93,13 @@ export class Transport {
   }
 
   #open(): Promise<http2.ClientHttp2Session> {
-    const { server, caPem, certPem, keyPem, tlsServerName } = this.#options
+    const { server, caPem, certificate, tlsServerName } = this.#options
+    const own = certificate?.()
     return new Promise((resolve, reject) => {
       const session = http2.connect(server, {
         ca: caPem?.(),
-        cert: certPem,
-        key: keyPem,
+        cert: own?.certPem,
+        key: own?.keyPem,
         ...(tlsServerName === undefined ? {} : { servername: tlsServerName }),
         settings: { initialWindowSize: limits.streamWindowBytes, enablePush: false },
       })

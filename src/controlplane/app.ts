@@ -74,6 +74,7 @@ export class ControlPlane implements Component {
       clock,
       logger: logger.child('ca'),
       metrics: metrics.ca,
+      ...(config.certificateTtlMs === undefined ? {} : { defaultTtlMs: config.certificateTtlMs }),
     })
     this.#authenticate = createAuthenticator({
       client,
@@ -142,6 +143,7 @@ export class ControlPlane implements Component {
       dnsNames: servingNames(config.namespace, config.revision),
       clock,
       logger: logger.child('ca'),
+      ...(config.certificateTtlMs === undefined ? {} : { ttlMs: config.certificateTtlMs }),
     })
     const grpc = new GrpcServer({
       listeners: [{ host, port: config.xdsPort, tls: true }],

@@ -1,4 +1,5 @@
 /** The control plane's settings, read once from the environment of its pod (Istio's names). */
+import { MeshError, parseGoDuration } from '../base/index.ts'
 import { defaultMeshSettings, type MeshSettings } from '../model/index.ts'
 
 export interface ControlPlaneConfig {
@@ -13,6 +14,8 @@ export interface ControlPlaneConfig {
   readonly readyPort: number
   /** Accounts whose node proxies may ask for the identities of their node: `namespace/account`. */
   readonly trustedNodeAccounts: readonly string[]
+  /** DEFAULT_WORKLOAD_CERT_TTL; undefined: Istio's 24 h. Our own serving certificate lives as long. */
+  readonly certificateTtlMs: number | undefined
   readonly gateways: GatewayPodConfig
 }
 
@@ -44,6 +47,7 @@ export function readConfig(environment: Environment): ControlPlaneConfig {
     trustedNodeAccounts: (environment.CA_TRUSTED_NODE_ACCOUNTS ?? `${namespace}/ztunnel`).split(
       ',',
     ),
+    certificateTtlMs: durationOf(environment, 'DEFAULT_WORKLOAD_CERT_TTL'),
     gateways: {
       image: environment.GATEWAY_IMAGE ?? 'docker.io/istio/proxyv2:weft',
       // Differs from Istio (`none`) until our L7 proxy speaks HBONE itself: until then the node
@@ -51,6 +55,16 @@ export function readConfig(environment: Environment): ControlPlaneConfig {
       dataplaneMode: environment.GATEWAY_DATAPLANE_MODE ?? 'ambient',
     },
   }
+}
+
+function durationOf(environment: Environment, name: string): number | undefined {
+  const text = environment[name] ?? ''
+  if (text === '') return undefined
+  const milliseconds = parseGoDuration(text)
+  if (milliseconds !== undefined) return milliseconds
+  throw new MeshError('CONTROLPLANE_CONFIG', `${name}="${text}" is no duration`, {
+    hint: 'write it like 24h or 90m',
+  })
 }
 
 function portOf(text: string | undefined, fallback: number): number {

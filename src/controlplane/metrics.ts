@@ -1,7 +1,4 @@
-/**
- * The control plane's metrics under Istio's names. Most of those lack the suffix `_total`, so they are
- * kept as gauges that only grow: the names are what dashboards ask for.
- */
+/** The control plane's metrics under Istio's names: what dashboards ask for. */
 import type { CaMetrics } from '../ca/index.ts'
 import { MetricsRegistry } from '../metrics/index.ts'
 import type { XdsMetrics } from '../xds/index.ts'
@@ -47,19 +44,24 @@ const caCounters = [
   'citadel_server_csr_parsing_err_count',
   'citadel_server_id_extraction_err_count',
   'citadel_server_csr_sign_err_count',
+] as const
+
+const caGauges = [
   'citadel_server_root_cert_expiry_timestamp',
   'citadel_server_cert_chain_expiry_timestamp',
 ] as const
 
 function caMetrics(registry: MetricsRegistry): CaMetrics {
-  const series = new Map(
-    caCounters.map(
-      (name) => [name, registry.gauge(name, 'Certificate authority.').child()] as const,
-    ),
+  const help = 'Certificate authority.'
+  const counters = new Map(
+    caCounters.map((name) => [name, registry.counter(name, help).child()] as const),
+  )
+  const gauges = new Map(
+    caGauges.map((name) => [name, registry.gauge(name, help).child()] as const),
   )
   return {
-    count: (name) => series.get(name)?.inc(),
-    set: (name, value) => series.get(name)?.set(value),
+    count: (name) => counters.get(name)?.inc(),
+    set: (name, value) => gauges.get(name)?.set(value),
   }
 }
 
@@ -73,14 +75,16 @@ function xdsMetrics(registry: MetricsRegistry, version: string): XdsMetrics {
     .gauge('pilot_xds', 'Connected proxies.', { labels: ['version'], expires: false })
     .child(version)
   const byType = { labels: ['type'] }
-  const pushes = registry.gauge('pilot_xds_pushes', 'Messages sent.', byType)
+  const pushes = registry.counter('pilot_xds_pushes', 'Messages sent.', byType)
   const bytes = registry.gauge('pilot_xds_config_size_bytes', 'Size of the last message.', byType)
-  const rejects = registry.gauge(
+  const rejects = registry.counter(
     'pilot_total_xds_rejects',
     'Messages that proxies refused.',
     byType,
   )
-  const refused = registry.gauge('pilot_total_xds_internal_errors', 'Connections refused.').child()
+  const refused = registry
+    .counter('pilot_total_xds_internal_errors', 'Connections refused.')
+    .child()
   const send = registry
     .histogram('pilot_xds_send_time', 'Seconds to send a message.', { bounds: sendBounds })
     .child()

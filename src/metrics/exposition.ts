@@ -23,12 +23,10 @@ export function expose(families: Iterable<Family>, format: ExpositionFormat): st
 }
 
 function exposeFamily(family: Family, format: ExpositionFormat, parts: string[]): void {
-  // In OpenMetrics the family of a counter has no suffix, its sample has.
   const open = format === 'openmetrics'
-  const name =
-    open && family.kind === 'counter' ? family.name.slice(0, -'_total'.length) : family.name
+  const { name, kind } = open ? openMetricsFamily(family) : family
   parts.push(`# HELP ${name} ${open ? escapeLabel(family.help) : escapeHelp(family.help)}\n`)
-  parts.push(`# TYPE ${name} ${family.kind}\n`)
+  parts.push(`# TYPE ${name} ${kind}\n`)
   for (const child of family.children()) {
     const labels = formatLabels(family.labels, child.labelValues)
     if (child instanceof HistogramChild) exposeHistogram(family.name, labels, child, open, parts)
@@ -37,6 +35,13 @@ function exposeFamily(family: Family, format: ExpositionFormat, parts: string[])
       parts.push(`${family.name}${braces} ${formatNumber(child.value)}\n`)
     }
   }
+}
+
+/** In OpenMetrics the family of a counter has no suffix, and its sample must have: others are `unknown`. */
+function openMetricsFamily({ name, kind }: Family): { name: string; kind: string } {
+  if (kind !== 'counter') return { name, kind }
+  if (!name.endsWith('_total')) return { name, kind: 'unknown' }
+  return { name: name.slice(0, -'_total'.length), kind }
 }
 
 function exposeHistogram(

@@ -20,6 +20,19 @@ test('a counter keeps its suffix in 0.0.4 and loses it on the family in OpenMetr
   )
 })
 
+test('a counter without the suffix is a counter for Prometheus and unknown for OpenMetrics', () => {
+  const registry = new MetricsRegistry()
+  registry.counter('citadel_server_csr_count', 'Requests.').child().inc()
+  assert.equal(
+    expose(registry.families(), 'prometheus'),
+    '# HELP citadel_server_csr_count Requests.\n# TYPE citadel_server_csr_count counter\ncitadel_server_csr_count 1\n',
+  )
+  assert.equal(
+    expose(registry.families(), 'openmetrics'),
+    '# HELP citadel_server_csr_count Requests.\n# TYPE citadel_server_csr_count unknown\ncitadel_server_csr_count 1\n# EOF\n',
+  )
+})
+
 test('a histogram has cumulative buckets, a sum and a count', () => {
   const registry = new MetricsRegistry()
   const child = registry.histogram('wait_seconds', 'Wait.', { bounds: [0.5, 1, 5] }).child()

@@ -35,6 +35,8 @@ interface Member {
   offered: boolean
   /** Descriptors of former sandboxes which the ZDS server may still hand out. */
   readonly retired: number[]
+  /** Why a proxy that is there could not serve the pod, as last said in an event. */
+  refusal: string | undefined
   /** Runs while the pod has left but its proxy still serves what is open. */
   drain: Timer | undefined
 }
@@ -234,8 +236,24 @@ class Agent implements NodeAgent {
     }
     await this.#applyRules(member, pod)
     for (const fd of member.retired.splice(0)) closeFd(fd)
+    this.#explain(pod, member, state)
     await this.#annotateState(pod, state)
     return state.state
+  }
+
+  /** Tells the pod's owner, once, when the node proxy is there but can't serve the pod. */
+  #explain(pod: Pod, member: Member, state: ZdsPodState): void {
+    const refused = state.state === 'pending' && state.noProxy !== true
+    const reason = refused ? state.reason : undefined
+    if (reason === member.refusal) return
+    member.refusal = reason
+    if (reason === undefined) return
+    const hint = reason.includes('EADDRINUSE')
+      ? '. Ports 15001, 15006, 15008 and 15053 belong to the node proxy in a pod of the mesh: let the program ' +
+        'use another one, or leave the pod out with the label istio.io/dataplane-mode=none'
+      : ''
+    const message = `the node proxy can't serve this pod, its connections fail until it does: ${reason}${hint}`
+    this.#options.events?.record(pod, 'Warning', 'NotInMesh', message)
   }
 
   async #annotateState(pod: Pod, state: ZdsPodState): Promise<void> {
@@ -274,6 +292,7 @@ class Agent implements NodeAgent {
         rules: undefined,
         offered: false,
         retired: [],
+        refusal: undefined,
         drain: undefined,
       }
       this.#members.set(uid, made)

@@ -2,7 +2,7 @@
  * The environment of the node proxy, with Istio's variable names. Everything has the value that
  * Istio's charts rely on when it is not set.
  */
-import { type LogLevel, logLevels, MeshError } from '../base/index.ts'
+import { type LogLevel, logLevels, MeshError, parseGoDuration } from '../base/index.ts'
 import type { TextSource } from '../grpc/index.ts'
 
 export interface ProxyConfig {
@@ -136,17 +136,10 @@ function jsonOf(name: string, value: string): string {
   }
 }
 
-/** Go's duration text (`24h`, `1h30m`, `500ms`) in milliseconds. */
 function durationOf(name: string, value: string | undefined): number | undefined {
   if (value === undefined || value === '') return undefined
-  const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
-  let total = 0
-  let length = 0
-  for (const [part, digits = '', unit = ''] of value.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)) {
-    total += Number(digits) * (units[unit] ?? 0)
-    length += part.length
-  }
-  if (length === value.length && total > 0) return total
+  const milliseconds = parseGoDuration(value)
+  if (milliseconds !== undefined) return milliseconds
   throw new MeshError('NODEPROXY_CONFIG', `${name}="${value}" is no duration`, {
     hint: 'write it like 24h or 90m',
   })

@@ -27,9 +27,6 @@ export function connectControlPlane(options: ControlPlaneOptions): DeltaClient {
     logger,
     clock,
     onConnected: () => logger.info('connected to the control plane', { address }),
-    onDisconnected: (reason) => {
-      logger.warn('no connection to the control plane; keeping the last state', { address, reason })
-    },
   })
 }
 

@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto'
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { systemClock } from '../base/index.ts'
+import { type Clock, systemClock } from '../base/index.ts'
 import { createCaCertificate, generateEcKeyPair, issueCertificate } from '../x509/index.ts'
 import { type Credentials, type Reply, TestServer } from './testing.ts'
 import type { JsonMap } from './values.ts'
@@ -295,4 +295,33 @@ describe('identity and permission', () => {
     server = await new TestServer({ dir: server.dir }).start()
     assert.notEqual(await read('registry.crt'), renewed)
   })
+})
+
+test('a registry that runs on renews its certificates and the kubeconfig when the clock has gone ahead', async () => {
+  let aheadMs = 0
+  const clock: Clock = {
+    ...systemClock,
+    now: () => Date.now() + aheadMs,
+    every: (periodMs, callback, options) =>
+      systemClock.every(Math.min(periodMs, 20), callback, options),
+  }
+  const server = await new TestServer({ clock }).start()
+  try {
+    const path = join(server.dir, 'kubeconfig')
+    await server.registry.writeKubeconfig(path, server.url)
+    const first = { ...server.registry.adminCredentials, kubeconfig: await readFile(path, 'utf8') }
+    aheadMs = 320 * 86_400_000
+    for (let tries = 0; (await readFile(path, 'utf8')) === first.kubeconfig; tries++) {
+      assert.ok(tries < 200, 'the kubeconfig is still the old one')
+      await new Promise((done) => setTimeout(done, 10))
+    }
+    const { certPem } = server.registry.adminCredentials
+    assert.notEqual(certPem, first.certPem)
+    assert.ok(Date.parse(new X509Certificate(certPem).validTo) > Date.now() + aheadMs)
+    const text = await readFile(path, 'utf8')
+    assert.ok(text.includes(Buffer.from(certPem).toString('base64')))
+    assert.equal((await stat(path)).mode & 0o777, 0o600)
+  } finally {
+    await server.stop()
+  }
 })

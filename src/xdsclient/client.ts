@@ -53,6 +53,8 @@ class Client implements DeltaClient {
   #answered = false
   #running = false
   #timer: Timer | undefined
+  /** Until then, or the first answer, failing to connect is only information. */
+  #quietUntilMs = 0
 
   constructor(options: DeltaClientOptions) {
     const { serverName, random, types, logger } = options
@@ -85,6 +87,7 @@ class Client implements DeltaClient {
 
   async start(): Promise<void> {
     this.#running = true
+    this.#quietUntilMs = this.#options.clock.monotonic() + limits.startQuietMs
     this.#connect()
   }
 
@@ -149,6 +152,7 @@ class Client implements DeltaClient {
     const { logger, onConnected } = this.#options
     if (!this.#answered) {
       this.#answered = true
+      this.#quietUntilMs = 0
       this.#backoff.reset()
       onConnected?.()
     }
@@ -198,13 +202,11 @@ class Client implements DeltaClient {
   #again(reason: string): void {
     const delayMs = this.#backoff.next()
     this.#options.onDisconnected?.(reason)
-    this.#options.logger.warn(
+    // A control plane that starts beside us is no news.
+    const level = this.#options.clock.monotonic() < this.#quietUntilMs ? 'info' : 'warn'
+    this.#options.logger[level](
       'no connection to the control plane; everything keeps its last state',
-      {
-        address: this.#options.address,
-        reason,
-        retryMs: Math.round(delayMs),
-      },
+      { address: this.#options.address, reason, retryMs: Math.round(delayMs) },
     )
     this.#schedule(delayMs)
   }

@@ -1,5 +1,7 @@
 /** Bounds and times of the xDS client, each with its reason. */
 export const limits = {
+  /** A control plane that is not up this soon after us is worth a warning. */
+  startQuietMs: 10_000,
   /** Istio's node proxy: the first retry is almost at once, a dead control plane is asked every 15 s. */
   backoffInitialMs: 10,
   backoffMaxMs: 15_000,

@@ -1,5 +1,5 @@
 /** Looking at real packets, certificates and connections of a mesh, with tcpdump, openssl and nsenter. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import type { Mesh } from './mesh.ts'
 
@@ -130,4 +130,74 @@ export function rawConnection(host: string, port: number): string[] {
 process.stdin.pipe(s); s.pipe(process.stdout);
 s.on("error", () => process.exit(7)); s.on("close", () => process.exit(0))`
   return ['/opt/weft/bin/node', '-e', script]
+}
+
+/**
+ * A shell line for a pod: connects, waits until the server has said a line by itself, says `ping`, and prints
+ * everything up to the second line; fails when that does not happen within 5 seconds.
+ */
+export function serverFirst(host: string, port: number): string {
+  const script = `const s = require("net").connect(${port}, "${host}"); let t = "", said = false
+s.on("data", (d) => { t += d
+  if (!said && t.includes("\\n")) { said = true; s.write("ping\\n") }
+  if (t.split("\\n").length > 2) { process.stdout.write(t); process.exit(0) } })
+s.on("error", (e) => { console.error(e.code); process.exit(7) }); s.on("close", () => process.exit(8))
+setTimeout(() => process.exit(9), 5000)`
+  return `/opt/weft/bin/node -e '${script}'`
+}
+
+/** What a server of `OutsideHost` says first. */
+export const outsideBanner = 'hello from outside'
+
+const outsideServer = `require("net").createServer((s) => {
+  s.write("${outsideBanner}\\n"); s.on("data", (d) => s.write("you said " + d)); s.on("error", () => {})
+}).listen(7000, "0.0.0.0", () => console.log("listening"))`
+
+/**
+ * A machine outside the mesh, played by a network namespace of its own behind a veth pair. `address` is its own, with a
+ * server that speaks first on port 7000; `hostAddress` is this machine's on the wire between them.
+ */
+export class OutsideHost {
+  readonly address: string
+  readonly hostAddress: string
+  readonly #child: ChildProcess
+
+  private constructor(child: ChildProcess, address: string, hostAddress: string) {
+    this.#child = child
+    this.address = address
+    this.hostAddress = hostAddress
+  }
+
+  static async start(): Promise<OutsideHost> {
+    // Of the block for documentation; the process id keeps test runs side by side apart.
+    const base = (process.pid % 60) * 4
+    const [hostAddress, address] = [`198.51.100.${base + 1}`, `198.51.100.${base + 2}`]
+    const device = `wt${process.pid}`
+    const ready = 'read ready; exec "$@"'
+    const command = ['--net', 'sh', '-c', ready, 'sh', process.execPath, '-e', outsideServer]
+    const child = spawn('unshare', command, { stdio: ['pipe', 'pipe', 'inherit'] })
+    const host = new OutsideHost(child, address, hostAddress)
+    const listening = new Promise<void>((done) => child.stdout.once('data', () => done()))
+    // unshare must have made the namespace before the wire is laid into it.
+    const own = readlinkSync('/proc/self/ns/net')
+    while (readlinkSync(`/proc/${child.pid}/ns/net`) === own) {
+      await new Promise((done) => setTimeout(done, 5))
+    }
+    const ip = (...args: string[]): void => void execFileSync('ip', args)
+    ip('link', 'add', device, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', String(child.pid))
+    ip('address', 'add', `${hostAddress}/30`, 'dev', device)
+    ip('link', 'set', device, 'up')
+    const inside = (...args: string[]): void =>
+      void execFileSync(...inNetns(child.pid ?? 0, ['ip', ...args]))
+    inside('address', 'add', `${address}/30`, 'dev', 'eth0')
+    inside('link', 'set', 'eth0', 'up')
+    child.stdin.write('\n')
+    await listening
+    return host
+  }
+
+  /** The namespace goes with its process, and the wire with the namespace. */
+  stop(): void {
+    this.#child.kill('SIGKILL')
+  }
 }

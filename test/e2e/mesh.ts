@@ -174,6 +174,8 @@ export class Mesh {
           done({ code, stdout, stderr: error?.killed === true ? `${stderr}(timed out)` : stderr })
         },
       )
+      // A program that ended without reading its input is judged by its exit code.
+      child.stdin?.on('error', () => {})
       child.stdin?.end(options.input ?? '')
     })
   }
@@ -182,6 +184,7 @@ export class Mesh {
   spawn(command: string, args: readonly string[]): ChildProcess {
     const [program, all] = this.#asUser(command, args)
     const child = spawn(program, all, { env: this.environment, cwd: this.stateHome })
+    child.stdin.on('error', () => {})
     this.#children.add(child)
     child.once('exit', () => this.#children.delete(child))
     return child

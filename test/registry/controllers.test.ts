@@ -35,12 +35,10 @@ describe('controllers', () => {
     registry.attach(server)
     await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
     const { port } = server.address() as { port: number }
-    const { certPem, keyPem } = registry.adminCredentials
     client = createKubeClient({
       server: `https://127.0.0.1:${port}`,
       caPem: () => registry.caCertificatePem,
-      certPem,
-      keyPem,
+      certificate: () => registry.adminCredentials,
       clock: systemClock,
     })
     controllers = createControllers({

@@ -50,7 +50,8 @@ export function serve(name: string, port: number, handler: Handler): http.Server
         const type = typeof body === 'string' ? 'text/html; charset=utf-8' : 'application/json'
         response.writeHead(status, { 'content-type': type, ...headers })
         response.end(text)
-        console.log(`${request.method} ${url.pathname} ${status}`)
+        // Probes come for ever; they are not what somebody looks for in a log.
+        if (url.pathname !== '/health') console.log(`${request.method} ${url.pathname} ${status}`)
       })
       .catch((error: unknown) => console.error(String(error)))
   })
