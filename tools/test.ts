@@ -78,7 +78,8 @@ async function runLevel(name: string, level: (typeof levels)[string]): Promise<v
     files: files.map((file) => resolve(root, file)),
     concurrency: level.concurrency,
     timeout: level.timeoutMs,
-    forceExit: false,
+    // A failed test may leave a socket open; its file must still come to an end.
+    execArgv: ['--test-force-exit'],
     ...(values.only === undefined ? {} : { testNamePatterns: [values.only] }),
   })
   for await (const { type, data } of events) {

@@ -3,7 +3,7 @@
  * acknowledged (`=`): `? name put`, `= name put <revision>`. It ends by being killed.
  */
 import { writeSync } from 'node:fs'
-import { silentLogger, systemClock } from '../../base/index.ts'
+import { errnoOf, silentLogger, systemClock } from '../../base/index.ts'
 import { fieldsFor } from '../fields.ts'
 import { ObjectStore } from './objects.ts'
 import { SqliteStore } from './sqlite-store.ts'
@@ -17,7 +17,17 @@ const store = new ObjectStore({
 })
 await store.start()
 const bucket = store.bucket('/configmaps')
-const say = (line: string): void => void writeSync(1, `${line}\n`)
+/** Synchronous, so that what is said is out before the next thing happens; a full pipe is waited for. */
+function say(line: string): void {
+  let rest = Buffer.from(`${line}\n`)
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(1, rest))
+    } catch (error) {
+      if (errnoOf(error) !== 'EAGAIN') throw error
+    }
+  }
+}
 say(`= started ${store.revision}`)
 
 async function write(name: string): Promise<void> {

@@ -41,9 +41,9 @@ function runAndKill(path: string, afterMs: number, known: Map<string, Known>): P
       }
     })
     child.once('error', reject)
-    child.once('close', (_code, signal) => {
+    child.once('close', (code, signal) => {
       if (signal === 'SIGKILL') resolve(acknowledged)
-      else reject(new Error('the writer ended by itself'))
+      else reject(new Error(`the writer ended by itself with ${signal ?? code}`))
     })
   })
 }
