@@ -24,6 +24,13 @@ import { bucketIdOf } from './resource-type.ts'
 import { answerResource, verbOf } from './route.ts'
 import type { Target } from './verbs/target.ts'
 
+/**
+ * kubectl asks for v2 when v3 lacks a kind, and needs an answer to go on to the discovery, which then says what is
+ * wrong ("no matches for kind"). This is a document without paths: swagger "2.0", a title, a version.
+ */
+const openApiV2Type = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf'
+const emptyOpenApiV2 = Buffer.from('\n\x032.0\x12\x0e\n\nKubernetes\x12\x00B\x00', 'latin1')
+
 export interface ApiOptions {
   readonly context: VerbContext
   readonly authenticator: Authenticator
@@ -108,6 +115,10 @@ export class Api {
     if (info !== undefined) return this.#resource(exchange, info)
     if (!publicPaths.has(path) && !path.startsWith('/livez/') && !path.startsWith('/readyz/')) {
       this.#authorizePath(exchange)
+    }
+    if (path === '/openapi/v2' && exchange.header('accept')?.includes(openApiV2Type) === true) {
+      // Clients parse this header, and `@` is no character of a media type.
+      return exchange.send(200, openApiV2Type.replace('@', '.'), emptyOpenApiV2, {})
     }
     exchange.representation = negotiate(exchange.header('accept'))
     if (!(await this.#plain(exchange))) exchange.text(404, '404 page not found\n')

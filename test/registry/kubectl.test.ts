@@ -341,6 +341,12 @@ spec: { action: NOPE }
       const refused = await harness.run(['apply', '-f', '-'], policy)
       assert.match(refused.stderr, /spec\.action: Unsupported value: "NOPE"/)
       assert.equal((await harness.run(['get', 'cm', 'bad'])).code, 1)
+      const foreign = await harness.run(
+        ['apply', '-f', '-'],
+        'apiVersion: monitoring.example/v1\nkind: Monitor\nmetadata: { name: x }\n',
+      )
+      assert.match(foreign.stderr, /no matches for kind "Monitor"/)
+      assert.match(foreign.stderr, /ensure CRDs are installed first/)
     })
 
     test('delete waits until a pod that runs on a node has ended', async () => {

@@ -9,7 +9,14 @@ import { noMesh } from './kubeconfig.ts'
 
 type Pod = KubeObject<
   unknown,
-  { phase?: string; containerStatuses?: { ready: boolean; restartCount: number }[] }
+  {
+    phase?: string
+    containerStatuses?: {
+      ready: boolean
+      restartCount: number
+      state?: { waiting?: { reason?: string }; terminated?: { reason?: string } }
+    }[]
+  }
 >
 
 export function addStatus(program: Command, context: CommandContext): void {
@@ -69,11 +76,20 @@ function podSummary(pod: Pod) {
     namespace: pod.metadata.namespace ?? '',
     name: pod.metadata.name,
     ready: `${containers.filter((entry) => entry.ready).length}/${containers.length}`,
-    status: pod.status?.phase ?? 'Unknown',
+    status: pod.metadata.deletionTimestamp ? 'Terminating' : troubleOf(pod),
     restarts: containers.reduce((sum, entry) => sum + entry.restartCount, 0),
     mesh: pod.metadata.annotations?.['ambient.istio.io/redirection'] ?? '-',
     created: pod.metadata.creationTimestamp ?? '',
   }
+}
+
+/** What kubectl shows as STATUS: the reason of a container in trouble, else the phase. */
+function troubleOf(pod: Pod): string {
+  for (const { state } of pod.status?.containerStatuses ?? []) {
+    const reason = state?.waiting?.reason ?? state?.terminated?.reason
+    if (reason !== undefined) return reason
+  }
+  return pod.status?.phase ?? 'Unknown'
 }
 
 function describe(context: CommandContext, status: MeshStatus): string {

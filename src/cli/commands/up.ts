@@ -115,7 +115,10 @@ async function up(context: CommandContext, options: UpOptions): Promise<void> {
     const elapsedMs = progress.end()
     if (options.output !== undefined)
       context.terminal.out(formatStructured(mesh.status, options.output))
-    else context.terminal.out(nextSteps(mesh, samples, elapsedMs))
+    else
+      context.terminal.out(
+        nextSteps(context.environment.WEFT_COMMAND ?? 'weft', mesh, samples, elapsedMs),
+      )
     if (options.foreground === true) await stay(context, mesh, abort.signal)
   } catch (error) {
     progress.end()
@@ -162,19 +165,24 @@ async function stay(context: CommandContext, mesh: MeshHandle, signal: AbortSign
   if (signal.aborted) await stopped.promise
 }
 
-function nextSteps(mesh: MeshHandle, samples: readonly string[], elapsedMs: number): string {
+function nextSteps(
+  weft: string,
+  mesh: MeshHandle,
+  samples: readonly string[],
+  elapsedMs: number,
+): string {
   const { name, ingressUrl } = mesh.status
   const flag = nameFlag(name)
   const lines: [string, string][] = [
     ...(samples.includes('bookinfo')
       ? [['Bookinfo', `curl ${ingressUrl}/productpage`] as [string, string]]
       : []),
-    ['kubectl', `export KUBECONFIG=$(weft kubeconfig${flag})`],
-    ['', `kubectl get pods -A              (no kubectl? weft kubectl${flag} get pods -A)`],
+    ['kubectl', `export KUBECONFIG=$(${weft} kubeconfig${flag})`],
+    ['', `kubectl get pods -A              (no kubectl? ${weft} kubectl${flag} get pods -A)`],
     ['enrol', 'kubectl label namespace default istio.io/dataplane-mode=ambient'],
-    ['your program', `weft run${flag} --port 8080 -- ./server`],
-    ['look inside', `weft status${flag}; weft logs${flag} ztunnel -f`],
-    ['stop', `weft down${flag}`],
+    ['your program', `${weft} run${flag} --port 8080 -- ./server`],
+    ['look inside', `${weft} status${flag}; ${weft} logs${flag} ztunnel -f`],
+    ['stop', `${weft} down${flag}`],
   ]
   const headline = mesh.started
     ? `The mesh "${name}" is up ${seconds(elapsedMs)}.`

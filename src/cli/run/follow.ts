@@ -12,6 +12,7 @@ export type RunPodObject = KubeObject<
     readonly phase?: string
     readonly conditions?: readonly { readonly type: string; readonly status: string }[]
     readonly containerStatuses?: readonly {
+      readonly lastState?: { readonly terminated?: { readonly exitCode: number } }
       readonly state?: {
         readonly waiting?: { readonly reason?: string; readonly message?: string }
         readonly running?: object
@@ -65,6 +66,7 @@ export async function followPod(options: FollowOptions): Promise<number | undefi
       if (pod === undefined) throw deleted(options.pod)
       const state = pod.status?.containerStatuses?.[0]?.state
       if (state?.waiting !== undefined) refuseFatal(pod, state.waiting)
+      if (options.untilReady && !ready) refuseCrash(pod)
       if (state?.running !== undefined || state?.terminated !== undefined) {
         log ??= followLog(options)
       }
@@ -158,6 +160,21 @@ function refuseFatal(pod: RunPodObject, waiting: { reason?: string; message?: st
   const { reason = '', message = reason } = waiting
   if (!fatal.includes(reason)) return
   throw new MeshError('CLI_RUN_START', `pod ${pod.metadata.name} can't start: ${message}`)
+}
+
+/** A detached program that ended before it was ready will not get better by being started again. */
+function refuseCrash(pod: RunPodObject): void {
+  const status = pod.status?.containerStatuses?.[0]
+  const ended = status?.state?.terminated ?? status?.lastState?.terminated
+  if (ended === undefined) return
+  const { namespace, name } = pod.metadata
+  throw new MeshError(
+    'CLI_RUN_CRASH',
+    `the program ended with code ${ended.exitCode} before it was ready`,
+    {
+      hint: `What it said: weft logs -n ${namespace} ${name} -p. The pod stays, and is tried again with growing pauses.`,
+    },
+  )
 }
 
 function deleted(pod: KubeObject): MeshError {

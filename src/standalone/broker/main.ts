@@ -1,10 +1,11 @@
 /** Entry point of the broker process. Its first message on the IPC channel is its configuration. */
 import { createLogger, systemClock } from '../../base/index.ts'
+import { writeLogLine } from '../state/log-line.ts'
 import { Broker } from './app.ts'
 import { type BrokerConfig, type BrokerToStarter, toWireError } from './protocol.ts'
 
 const logger = createLogger('broker', {
-  write: (line) => process.stdout.write(line),
+  write: writeLogLine,
   now: () => systemClock.now(),
 })
 

@@ -1,11 +1,12 @@
 /** Entry point of init, the one process that runs the node: started by the broker in its tree. */
 import { createLogger, systemClock } from '../../base/index.ts'
 import type { BrokerToInit, InitToBroker } from '../broker/protocol.ts'
+import { writeLogLine } from '../state/log-line.ts'
 import { Init } from './app.ts'
 import { BrokerLink } from './link.ts'
 
 const logger = createLogger('init', {
-  write: (line) => process.stdout.write(line),
+  write: writeLogLine,
   now: () => systemClock.now(),
 })
 
