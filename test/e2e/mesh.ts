@@ -5,10 +5,12 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
 import { chmodSync, chownSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { kubectlPath } from '../../tools/kubectl.ts'
+import { freePort } from '../free-port.ts'
+
+export { freePort }
 
 export const root = resolve(import.meta.dirname, '../..')
 export const weft = join(root, 'weft')
@@ -36,15 +38,6 @@ export function cannotRun(): string | false {
   if (process.platform !== 'linux') return 'needs Linux'
   if (process.getuid?.() !== 0) return 'needs root (to run also as another user)'
   return false
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
-  const address = server.address()
-  assert.ok(address !== null && typeof address === 'object')
-  await new Promise((done) => server.close(done))
-  return address.port
 }
 
 export class Mesh {

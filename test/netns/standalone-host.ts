@@ -5,13 +5,14 @@
  */
 import { once } from 'node:events'
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, connect, createServer, Server, type Socket } from 'node:net'
+import { connect, createServer, Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createLogger, systemClock } from '../../src/base/index.ts'
 import { createNetns, ipBatch, listenTcp } from '../../src/linux/index.ts'
 import { Broker } from '../../src/standalone/broker/app.ts'
 import { meshPaths } from '../../src/standalone/state/paths.ts'
+import { freePort } from '../free-port.ts'
 
 const [stateHome = '', mode = 'root', access = '', rules = 'nft'] = process.argv.slice(2)
 const hostAddress = '203.0.113.1'
@@ -100,14 +101,6 @@ async function talk(port: number): Promise<string> {
   socket.end('through the ingress')
   await Promise.race([once(socket, 'end'), once(socket, 'error')])
   return heard
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
 }
 
 async function isOpen(port: number): Promise<boolean> {

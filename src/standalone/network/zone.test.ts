@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { Resolver } from 'node:dns/promises'
 import test, { type TestContext } from 'node:test'
+import { freePort } from '../../../test/free-port.ts'
 import { silentLogger } from '../../base/index.ts'
 import { addressRecord, answerMessage, decodeMessage, encodeMessage } from '../../dns/index.ts'
 import { ClusterDns } from './cluster-dns.ts'
@@ -8,8 +9,6 @@ import { MemoryInformer } from './memory-informer.ts'
 import type { EndpointSlice, Service } from './service-table.ts'
 import { slicesByService } from './services.ts'
 import { service, slice } from './testing.ts'
-
-let nextPort = 20_000 + (process.pid % 20_000)
 
 /** A resolver of the standard library against a cluster DNS with a small shop in it. */
 async function shop(t: TestContext, hostAccess = false): Promise<Resolver> {
@@ -34,7 +33,7 @@ async function shop(t: TestContext, hostAccess = false): Promise<Resolver> {
     slice('cart', { addresses: ['10.244.0.30'], port: 8080, portName: 'http' }),
   )
   slicesByService(slices)
-  const port = nextPort++
+  const port = await freePort()
   const dns = new ClusterDns({
     services,
     slices,
