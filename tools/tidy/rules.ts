@@ -73,7 +73,7 @@ export const onlyIn: Readonly<Record<string, readonly string[]>> = {
   koffi: ['linux'],
   'node:sqlite': ['registry'],
   commander: ['cli'],
-  '@peculiar/x509': ['x509', 'registry'],
+  '@peculiar/x509': ['x509'],
   ws: ['streams'],
   '@grpc/grpc-js': ['grpc', 'xdsclient', 'identity'],
 }
