@@ -1,6 +1,7 @@
 /** `weft up`: starts the mesh and says what to do next. */
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { MeshError } from '../../base/index.ts'
 import { type MeshHandle, startMesh, stateHome } from '../../standalone/index.ts'
@@ -53,7 +54,7 @@ export function addUp(program: Command, context: CommandContext): void {
     .option('--foreground', 'stay in the foreground; Ctrl-C stops the mesh')
     .addOption(new Option('-o, --output <format>', 'print the result as').choices(['json', 'yaml']))
     .addHelpText('after', examples)
-    .action((options: UpOptions) => up(context, options))
+    .action((options: UpOptions, self: Command) => up(context, options, explicitFlags(self)))
 }
 
 function parsePort(text: string): number {
@@ -63,7 +64,11 @@ function parsePort(text: string): number {
   return port
 }
 
-async function up(context: CommandContext, options: UpOptions): Promise<void> {
+async function up(
+  context: CommandContext,
+  options: UpOptions,
+  explicit: ReadonlySet<string>,
+): Promise<void> {
   if (context.platform !== 'linux') {
     throw new MeshError('CLI_PLATFORM', `weft up needs Linux, and this is ${context.platform}`, {
       hint: 'Run it in a Linux VM or container; the commands that need no mesh work here.',
@@ -113,6 +118,7 @@ async function up(context: CommandContext, options: UpOptions): Promise<void> {
       },
     })
     const elapsedMs = progress.end()
+    if (!mesh.started) checkSameFlags(mesh.status, options, explicit)
     if (options.output !== undefined)
       context.terminal.out(formatStructured(mesh.status, options.output))
     else
@@ -132,6 +138,45 @@ async function up(context: CommandContext, options: UpOptions): Promise<void> {
     process.off('SIGINT', onSignal)
     process.off('SIGTERM', onSignal)
   }
+}
+
+/** Names of the options that the user gave, as against defaults. */
+function explicitFlags(command: Command): ReadonlySet<string> {
+  const names = command.options.map((option) => option.attributeName())
+  return new Set(names.filter((name) => command.getOptionValueSource(name) === 'cli'))
+}
+
+/**
+ * A mesh that runs keeps what it was started with. Whoever asks for something else must hear that,
+ * and a script must not go on as if it had got it.
+ */
+export function checkSameFlags(
+  status: MeshHandle['status'],
+  options: Omit<UpOptions, 'name' | 'sample'>,
+  explicit: ReadonlySet<string>,
+): void {
+  const { startedWith } = status
+  const different: string[] = []
+  const compare = (name: string, flag: string, asked: unknown, runs: unknown): void => {
+    if (explicit.has(name) && !isDeepStrictEqual(asked, runs)) different.push(flag)
+  }
+  // Not by URL, which drops the default ports 80 and 443.
+  const portOf = (url: string | undefined): number => Number(url?.split(':').at(-1))
+  compare('registryPort', '--registry-port', options.registryPort, portOf(status.registryUrl))
+  compare('ingressPort', '--ingress-port', options.ingressPort, portOf(status.ingressUrl))
+  compare('root', '--root', 'root', status.mode)
+  compare('rootless', '--rootless', 'rootless', status.mode)
+  compare('hostAccess', '--host-access', options.hostAccess, startedWith?.hostAccess)
+  const prefixes = options.allowHostPath.map((path) => resolve(path))
+  compare('allowHostPath', '--allow-host-path', prefixes, startedWith?.hostPathPrefixes)
+  const images = options.images === undefined ? undefined : resolve(options.images)
+  compare('images', '--images', images, startedWith?.catalogFile)
+  if (different.length === 0) return
+  throw new MeshError(
+    'CLI_RUNNING_DIFFERENT',
+    `the mesh "${status.name}" runs already, with another value of ${different.join(', ')}`,
+    { hint: `Stop it first: weft down${nameFlag(status.name)} (its state stays), then up again.` },
+  )
 }
 
 function catalogFile(flag: string | undefined): { catalogFile?: string } {

@@ -144,6 +144,11 @@ export class Broker {
       registryUrl: `https://127.0.0.1:${config.registryPort}`,
       ingressUrl: `http://127.0.0.1:${config.ingressPort}`,
       listeners: this.#listeners.records(),
+      startedWith: {
+        hostAccess: config.hostAccess,
+        hostPathPrefixes: config.hostPathPrefixes,
+        catalogFile: config.catalogFile,
+      },
       restarts: this.#restarts,
     }
   }

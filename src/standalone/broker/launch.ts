@@ -326,6 +326,7 @@ export async function meshStatus(
     registryUrl: undefined,
     ingressUrl: undefined,
     listeners: [],
+    startedWith: undefined,
     restarts: 0,
   }
 }

@@ -100,6 +100,12 @@ export type BrokerToStarter =
   | { readonly type: 'ready'; readonly status: MeshStatus }
   | { readonly type: 'failed'; readonly error: WireError }
 
+export interface StartedWith {
+  readonly hostAccess: boolean
+  readonly hostPathPrefixes: readonly string[]
+  readonly catalogFile: string | undefined
+}
+
 export interface MeshStatus {
   readonly name: string
   readonly state: 'starting' | 'running' | 'recovering' | 'stopping' | 'stopped'
@@ -113,6 +119,8 @@ export interface MeshStatus {
   /** Of the ingress port, whether or not something is behind it. */
   readonly ingressUrl: string | undefined
   readonly listeners: readonly { readonly name: string; readonly port: number }[]
+  /** What `up` was started with and can't change while the mesh runs; undefined when it is down. */
+  readonly startedWith: StartedWith | undefined
   /** How often init had to be started again. */
   readonly restarts: number
 }
