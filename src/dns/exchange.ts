@@ -3,14 +3,27 @@
  * out unchanged but for the id, which is random per try so that answers can't be guessed.
  */
 import { randomInt } from 'node:crypto'
-import { createSocket } from 'node:dgram'
-import { connect, isIPv6 } from 'node:net'
+import { createSocket, type Socket as UdpSocket } from 'node:dgram'
+import { connect, isIPv6, type Socket } from 'node:net'
 import { MeshError } from '../base/index.ts'
 import { FrameSplitter, frame } from './framing.ts'
 
 export interface NameServer {
   readonly address: string
   readonly port: number
+}
+
+/** Makes the sockets of an exchange: for callers that ask from another place than their own. */
+export interface ExchangeSockets {
+  /** A new socket, bound or not. */
+  udp(family: 4 | 6): UdpSocket
+  /** A socket that is connecting to the server. */
+  tcp(server: NameServer): Socket
+}
+
+const ownSockets: ExchangeSockets = {
+  udp: (family) => createSocket(family === 6 ? 'udp6' : 'udp4'),
+  tcp: ({ address, port }) => connect(port, address),
 }
 
 /**
@@ -21,11 +34,14 @@ export async function exchange(
   server: NameServer,
   query: Uint8Array,
   timeoutMs: number,
+  sockets: ExchangeSockets = ownSockets,
 ): Promise<Uint8Array> {
   const sent = Buffer.from(query)
   sent.writeUInt16BE(randomInt(0x10000), 0)
-  let answer = await exchangeUdp(server, sent, timeoutMs)
-  if (((answer[2] ?? 0) & 0x02) !== 0) answer = await exchangeTcp(server, sent, timeoutMs)
+  let answer = await exchangeUdp(server, sent, timeoutMs, sockets)
+  if (((answer[2] ?? 0) & 0x02) !== 0) {
+    answer = await exchangeTcp(server, sent, timeoutMs, sockets)
+  }
   const restored = Buffer.from(answer)
   restored.set(query.subarray(0, 2))
   return restored
@@ -61,9 +77,14 @@ function timedOut(server: NameServer): MeshError {
   )
 }
 
-function exchangeUdp(server: NameServer, query: Buffer, timeoutMs: number): Promise<Buffer> {
+function exchangeUdp(
+  server: NameServer,
+  query: Buffer,
+  timeoutMs: number,
+  sockets: ExchangeSockets,
+): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const socket = createSocket(isIPv6(server.address) ? 'udp6' : 'udp4')
+    const socket = sockets.udp(isIPv6(server.address) ? 6 : 4)
     const timer = setTimeout(() => finish(timedOut(server)), timeoutMs)
     let done = false
     function finish(result: Error | Buffer): void {
@@ -87,10 +108,16 @@ function exchangeUdp(server: NameServer, query: Buffer, timeoutMs: number): Prom
   })
 }
 
-function exchangeTcp(server: NameServer, query: Buffer, timeoutMs: number): Promise<Buffer> {
+function exchangeTcp(
+  server: NameServer,
+  query: Buffer,
+  timeoutMs: number,
+  sockets: ExchangeSockets,
+): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const splitter = new FrameSplitter()
-    const socket = connect(server.port, server.address, () => socket.write(frame(query)))
+    const socket = sockets.tcp(server)
+    socket.once('connect', () => socket.write(frame(query)))
     const timer = setTimeout(() => finish(timedOut(server)), timeoutMs)
     function finish(result: Error | Buffer): void {
       clearTimeout(timer)

@@ -12,6 +12,7 @@ import {
   startAll,
   stopAll,
 } from '../base/index.ts'
+import type { NameServer } from '../dns/index.ts'
 import {
   type CaClient,
   CertificateManager,
@@ -25,6 +26,8 @@ import type { ProxyConfig } from './config.ts'
 import { dumpConfig } from './config-dump.ts'
 import { ConnectionManager } from './connections.ts'
 import { connectControlPlane } from './control-plane.ts'
+import { DnsMetrics } from './dns/metrics.ts'
+import { readNameServers } from './dns/upstream.ts'
 import { adminPages, HttpPages, metricsPages, readinessPages } from './http-servers.ts'
 import { seriesExpiryMs } from './limits.ts'
 import type { ProxyParts } from './pod.ts'
@@ -38,6 +41,8 @@ export interface NodeProxyOptions {
   readonly logControl: LogControl
   /** Who signs certificates; default the authority that the configuration names. */
   readonly authority?: CertificateSource
+  /** Where names outside the mesh are asked for; default /etc/resolv.conf, read at each question. */
+  readonly nameServers?: () => readonly NameServer[]
   /** Takes lines of the access log. */
   readonly write: (line: string) => void
   readonly random: () => number
@@ -81,6 +86,13 @@ export class NodeProxy implements Component {
       logger,
       random: options.random,
       originalSource: config.originalSource,
+      dns: config.dns.capture
+        ? {
+            ...config.dns,
+            nameServers: options.nameServers ?? readNameServers,
+            metrics: new DnsMetrics(this.metrics),
+          }
+        : undefined,
     }
     this.pods = new Pods(proxyParts, this.metrics)
     this.store.onChange((change) => this.connections.onStoreChange(change))

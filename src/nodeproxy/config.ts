@@ -25,6 +25,13 @@ export interface ProxyConfig {
   readonly zdsPath: string
   readonly secretTtlMs: number | undefined
   readonly originalSource: boolean
+  /** Whether pods' questions come to us, and how they are answered. */
+  readonly dns: {
+    readonly capture: boolean
+    readonly domain: string
+    readonly preferredNamespace: string | undefined
+    readonly ipv6: boolean
+  }
   readonly terminationGraceMs: number
   readonly logLevel: LogLevel
   readonly logLevels: ReadonlyMap<string, LogLevel>
@@ -62,6 +69,14 @@ export function readConfig(env: Env): ProxyConfig {
     zdsPath: env['INPOD_UDS'] ?? '/var/run/ztunnel/ztunnel.sock',
     secretTtlMs: durationOf('SECRET_TTL', env['SECRET_TTL']),
     originalSource: env['ENABLE_ORIG_SRC'] !== 'false',
+    dns: {
+      capture: env['ISTIO_META_DNS_CAPTURE'] !== 'false' && env['DNS_PROXY'] !== 'false',
+      domain: textOf(env['CLUSTER_DOMAIN']) ?? 'cluster.local',
+      // Istio's own spelling comes with its charts.
+      preferredNamespace:
+        textOf(env['PREFERED_SERVICE_NAMESPACE']) ?? textOf(env['PREFERRED_SERVICE_NAMESPACE']),
+      ipv6: env['IPV6_ENABLED'] !== 'false',
+    },
     terminationGraceMs: graceOf(env['TERMINATION_GRACE_PERIOD_SECONDS']),
     logLevel: level.everywhere,
     logLevels: level.byScope,

@@ -4,6 +4,7 @@ export const ports = {
   outbound: 15_001,
   inboundPlaintext: 15_006,
   inboundHbone: 15_008,
+  dns: 15_053,
   admin: 15_000,
   metrics: 15_020,
   readiness: 15_021,
@@ -14,6 +15,7 @@ export const illegalPorts: ReadonlySet<number> = new Set([
   ports.outbound,
   ports.inboundPlaintext,
   ports.inboundHbone,
+  ports.dns,
 ])
 
 /** Mark of every socket of the proxy; the rules in the pod let it pass by this. */

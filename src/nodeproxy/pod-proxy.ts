@@ -1,5 +1,5 @@
 /** The listeners of one pod, inside its network namespace. */
-import type net from 'node:net'
+import { serveDns } from './dns/server.ts'
 import { InboundHbone } from './inbound.ts'
 import { serveInboundPlaintext } from './inbound-passthrough.ts'
 import { ports } from './limits.ts'
@@ -9,7 +9,7 @@ import { Pod, type PodOptions } from './pod.ts'
 export class PodProxy {
   readonly pod: Pod
   readonly #hbone: InboundHbone
-  #servers: net.Server[] = []
+  #servers: { close(): void }[] = []
 
   constructor(options: PodOptions) {
     this.pod = new Pod(options)
@@ -31,6 +31,8 @@ export class PodProxy {
       this.#servers.push(
         await pod.listen(ports.outbound, true, (socket) => void serveOutbound(pod, socket)),
       )
+      const { dns } = pod.parts
+      if (dns !== undefined) this.#servers.push(await serveDns(pod, dns))
     } catch (error) {
       this.close('the listeners could not be opened')
       throw error

@@ -7,6 +7,7 @@ import type { CertificateManager } from '../identity/index.ts'
 import { closeFd, fdOf, listenTcp, localAddress, originalDestination } from '../linux/index.ts'
 import type { AccessLog, TrafficMetrics } from '../telemetry/index.ts'
 import type { ConnectionManager } from './connections.ts'
+import type { DnsSettings } from './dns/settings.ts'
 import { ConnectionError } from './errors.ts'
 import { keepalive, listenBacklog, ownWorkloadWaitMs, socketMark } from './limits.ts'
 import type { Store } from './state/store.ts'
@@ -32,6 +33,8 @@ export interface ProxyParts {
   readonly random: () => number
   /** Reach applications from the address of the original client. */
   readonly originalSource: boolean
+  /** Undefined: pods' questions are not captured. */
+  readonly dns: DnsSettings | undefined
 }
 
 export interface PodOptions {

@@ -19,6 +19,7 @@ import {
   silentLogger,
   systemClock,
 } from '../../src/base/index.ts'
+import type { NameServer } from '../../src/dns/index.ts'
 import type { CertificateSource } from '../../src/identity/index.ts'
 import {
   closeFd,
@@ -76,6 +77,8 @@ export interface MeshOptions {
   readonly clock?: Clock
   /** What writes the redirection rules; default what this machine has. */
   readonly backend?: RuleBackend
+  /** Lead the pods' DNS questions to the proxy, which asks these about other names. */
+  readonly nameServers?: () => readonly NameServer[]
 }
 
 /** Signs whatever is asked for. */
@@ -111,10 +114,12 @@ export class TestNetwork {
   readonly #closers: (() => void)[] = []
 
   readonly #backend: RuleBackend | undefined
+  readonly #dns: boolean
   #rules: Promise<PodRules> | undefined
 
-  constructor({ clock = systemClock, backend }: MeshOptions = {}) {
+  constructor({ clock = systemClock, backend, nameServers }: MeshOptions = {}) {
     this.#backend = backend
+    this.#dns = nameServers !== undefined
     this.#node = createNetns()
     withNetns(this.#node, () => {
       writeFileSync('/proc/sys/net/ipv4/ip_forward', '1')
@@ -172,7 +177,7 @@ export class TestNetwork {
       ...(this.#backend === undefined ? {} : { backend: this.#backend }),
     })
     await (await this.#rules).apply(pod.netnsFd, {
-      dns: false,
+      dns: this.#dns,
       inbound: true,
       ipv6: false,
       virtualInterfaces: [],
@@ -256,6 +261,7 @@ export class TestMesh extends TestNetwork {
       logControl,
       write,
       random: Math.random,
+      ...(options.nameServers === undefined ? {} : { nameServers: options.nameServers }),
       onQuit: () => {},
     })
   }

@@ -12,6 +12,8 @@ export class ServiceIndex {
   readonly #byKey = new Map<string, Service>()
   /** `<network>/<ip>` */
   readonly #byVip = new Map<string, Service[]>()
+  /** Hostname, or wildcard, to the services of that name in all namespaces. */
+  readonly #byHost = new Map<string, Service[]>()
   #ranges: Range[] = []
 
   values(): IterableIterator<Service> {
@@ -25,6 +27,8 @@ export class ServiceIndex {
   put(service: Service): void {
     this.remove(service.key)
     this.#byKey.set(service.key, service)
+    const namesakes = this.#byHost.get(service.hostname) ?? []
+    this.#byHost.set(service.hostname, [...namesakes, service])
     for (const { network, address, length } of service.vips) {
       if (length === undefined) {
         const key = `${network}/${address}`
@@ -42,6 +46,9 @@ export class ServiceIndex {
     const service = this.#byKey.get(key)
     if (service === undefined) return undefined
     this.#byKey.delete(key)
+    const namesakes = this.#byHost.get(service.hostname)?.filter((other) => other !== service) ?? []
+    if (namesakes.length === 0) this.#byHost.delete(service.hostname)
+    else this.#byHost.set(service.hostname, namesakes)
     for (const { network, address } of service.vips) {
       const vip = `${network}/${address}`
       const rest = this.#byVip.get(vip)?.filter((other) => other !== service) ?? []
@@ -67,6 +74,18 @@ export class ServiceIndex {
     return this.#ranges.length === 0 ? undefined : this.#byRange(network, address, clientNamespace)
   }
 
+  /**
+   * The service of that name which clients of a namespace see: their own, a canonical one, that of
+   * the preferred namespace, the first.
+   * @param host lower case; for a wildcard service its own form (`*.example.com`)
+   */
+  byHost(host: string, clientNamespace: string, preferredNamespace?: string): Service | undefined {
+    const namesakes = this.#byHost.get(host)
+    return namesakes === undefined
+      ? undefined
+      : preferred(namesakes, clientNamespace, preferredNamespace)
+  }
+
   #byRange(network: string, address: string, clientNamespace: string): Service | undefined {
     const bytes = parseIp(address)
     if (bytes === undefined) return undefined
@@ -90,16 +109,22 @@ function isHigher(a: readonly number[], b: readonly number[]): boolean {
   return false
 }
 
-function preferred(services: readonly Service[], clientNamespace: string): Service | undefined {
+function preferred(
+  services: readonly Service[],
+  clientNamespace: string,
+  preferredNamespace?: string,
+): Service | undefined {
   let first: Service | undefined
   let canonical: Service | undefined
+  let favourite: Service | undefined
   for (const service of services) {
     if (service.namespace === clientNamespace) return service
     if (!isVisible(service, clientNamespace)) continue
     first ??= service
     if (service.canonical) canonical ??= service
+    if (service.namespace === preferredNamespace) favourite ??= service
   }
-  return canonical ?? first
+  return canonical ?? favourite ?? first
 }
 
 function isVisible(service: Service, clientNamespace: string): boolean {

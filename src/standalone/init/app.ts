@@ -243,8 +243,6 @@ export class Init implements Component {
       tools: config.toolFolders,
       nodeName,
       hostRules: 'none',
-      // The node proxy does not answer DNS yet; cluster DNS does, for pods of the mesh too.
-      dnsCapture: false,
     })
     network.admitBy(agent)
     await this.#begin(agent)
