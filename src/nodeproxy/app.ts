@@ -86,6 +86,7 @@ export class NodeProxy implements Component {
       logger,
       random: options.random,
       originalSource: config.originalSource,
+      localhostTunnel: config.localhostTunnel,
       dns: config.dns.capture
         ? {
             ...config.dns,

@@ -25,6 +25,7 @@ export interface ProxyConfig {
   readonly zdsPath: string
   readonly secretTtlMs: number | undefined
   readonly originalSource: boolean
+  readonly localhostTunnel: boolean
   /** Whether pods' questions come to us, and how they are answered. */
   readonly dns: {
     readonly capture: boolean
@@ -69,6 +70,7 @@ export function readConfig(env: Env): ProxyConfig {
     zdsPath: env['INPOD_UDS'] ?? '/var/run/ztunnel/ztunnel.sock',
     secretTtlMs: durationOf('SECRET_TTL', env['SECRET_TTL']),
     originalSource: env['ENABLE_ORIG_SRC'] !== 'false',
+    localhostTunnel: env['LOCALHOST_APP_TUNNEL'] !== 'false',
     dns: {
       capture: env['ISTIO_META_DNS_CAPTURE'] !== 'false' && env['DNS_PROXY'] !== 'false',
       domain: textOf(env['CLUSTER_DOMAIN']) ?? 'cluster.local',

@@ -18,6 +18,19 @@ export function telemetryOf(workload: Workload | undefined): TelemetryWorkload |
   }
 }
 
+/** A client that only its own baggage describes. */
+export function telemetryOfBaggage(baggage: Baggage): TelemetryWorkload {
+  return {
+    workloadName: baggage.workloadName ?? '',
+    namespace: baggage.namespace ?? '',
+    canonicalName: baggage.serviceName ?? '',
+    canonicalRevision: baggage.revision ?? '',
+    clusterId: baggage.clusterId ?? '',
+    region: baggage.region ?? '',
+    zone: baggage.zone ?? '',
+  }
+}
+
 export function accessPeer(
   address: SocketAddress,
   workload: Workload | undefined,

@@ -5,11 +5,11 @@
 import type net from 'node:net'
 import { errnoOf, toError } from '../base/index.ts'
 import type { L4Decision, L4Request } from '../decide/index.ts'
-import { formatHostPort, type RelayEnd, relay, reset } from '../hbone/index.ts'
-import { connectTcp } from '../linux/index.ts'
+import { type Baggage, formatHostPort, type RelayEnd, relay, reset } from '../hbone/index.ts'
+import { type ConnectOptions, connectTcp } from '../linux/index.ts'
 import type { AccessEntry, ConnectionCounters, Traffic } from '../telemetry/index.ts'
 import { formatSpiffeId, type SpiffeId } from '../x509/index.ts'
-import { accessPeer, inboundService, telemetryOf } from './describe.ts'
+import { accessPeer, inboundService, telemetryOf, telemetryOfBaggage } from './describe.ts'
 import { ConnectionError, describe, flagOf } from './errors.ts'
 import { connectTimeoutMs, keepalive, socketMark } from './limits.ts'
 import type { Pod, SocketAddress } from './pod.ts'
@@ -21,6 +21,10 @@ export interface InboundOptions {
   readonly source: SocketAddress
   /** The application's address and port. */
   readonly destination: SocketAddress
+  /** Where the application takes it when that is elsewhere, and what it is sent first. */
+  readonly application?: SocketAddress & { readonly header: Uint8Array | undefined }
+  /** What the peer says of the client, when its address is not the client's. */
+  readonly baggage?: Baggage
   /** Proven by mutual TLS; absent for plaintext. */
   readonly identity?: SpiffeId
   /** Service hostname which the client named. */
@@ -40,11 +44,12 @@ export class InboundSession {
 
   /** Registers the connection, so that from here on every policy change is noticed. */
   constructor(options: InboundOptions) {
-    const { pod, source, destination, identity, workload } = options
+    const { pod, source, destination, identity, workload, baggage } = options
     const { clock, metrics, connections, store } = pod.parts
     this.#options = options
     this.#startedAt = clock.monotonic()
-    const peer = store.workloadAt(workload.network, source.address)
+    const peer =
+      baggage === undefined ? store.workloadAt(workload.network, source.address) : undefined
     const service = inboundService(store.services, workload, destination.port, options.host)
     const sourceIdentity = identity === undefined ? undefined : formatSpiffeId(identity)
     const destinationIdentity = identity === undefined ? undefined : workload.spiffe
@@ -62,7 +67,7 @@ export class InboundSession {
     }
     const traffic: Traffic = {
       reporter: 'destination',
-      source: telemetryOf(peer),
+      source: baggage === undefined ? telemetryOf(peer) : telemetryOfBaggage(baggage),
       destination: telemetryOf(workload),
       service,
       sourceIdentity,
@@ -120,30 +125,29 @@ export class InboundSession {
 
   /** Reaches the application, from the client's own address when that is possible. */
   async connect(): Promise<net.Socket> {
-    const { pod, source, destination, signal } = this.#options
+    const { pod, source, application, signal } = this.#options
+    const { address, port } = application ?? this.#options.destination
     const options = {
       netnsFd: pod.netnsFd,
-      host: destination.address,
-      port: destination.port,
+      host: address,
+      port,
       mark: socketMark,
       keepalive,
       connectTimeoutMs,
     }
-    const keepSource = pod.parts.originalSource && source.address !== destination.address
+    // Loopback is never reached from an address outside.
+    const ownAddress = source.address === address || isLoopback(address)
+    const keepSource = pod.parts.originalSource && !ownAddress
     try {
-      if (!keepSource) return await connectTcp(options, signal)
-      const bind = { address: source.address, port: 0 }
-      return await connectTcp({ ...options, transparent: true, bind }, signal).catch(
-        (error: unknown) => {
-          if (!isBindRefusal(error)) throw error
-          return connectTcp(options, signal)
-        },
-      )
+      const socket = keepSource
+        ? await connectAs(source.address, options, signal)
+        : await connectTcp(options, signal)
+      if (application?.header !== undefined) socket.write(application.header)
+      return socket
     } catch (cause) {
-      const place = formatHostPort(destination.address, destination.port)
       throw new ConnectionError(
         'NODEPROXY_APPLICATION',
-        `the application does not answer at ${place}: ${toError(cause).message}`,
+        `the application does not answer at ${formatHostPort(address, port)}: ${toError(cause).message}`,
         { flag: 'CONNECT', cause },
       )
     }
@@ -203,4 +207,23 @@ export class InboundSession {
 function isBindRefusal(error: unknown): boolean {
   const code = errnoOf(error) ?? ''
   return /(EADDRNOTAVAIL|EACCES|EPERM|EADDRINUSE)$/.test(code)
+}
+
+/** From that address if the kernel lets us, else from the pod's own. */
+async function connectAs(
+  source: string,
+  options: ConnectOptions,
+  signal: AbortSignal,
+): Promise<net.Socket> {
+  try {
+    const bind = { address: source, port: 0 }
+    return await connectTcp({ ...options, transparent: true, bind }, signal)
+  } catch (error) {
+    if (!isBindRefusal(error)) throw error
+    return connectTcp(options, signal)
+  }
+}
+
+function isLoopback(address: string): boolean {
+  return address === '::1' || address.startsWith('127.')
 }

@@ -6,15 +6,16 @@ import {
   encodeBaggage,
   type HboneRequest,
   type HboneServerConnection,
+  parseBaggage,
   serveHbone,
 } from '../hbone/index.ts'
 import type { SpiffeId } from '../x509/index.ts'
 import { accessPeer, baggageOf, forwardedHost, remoteOf } from './describe.ts'
 import { ConnectionError, describe, Refusal } from './errors.ts'
 import { InboundSession } from './inbound-session.ts'
-import { illegalPorts, ports } from './limits.ts'
+import { inboundTarget } from './inbound-target.ts'
+import { ports } from './limits.ts'
 import type { Pod, SocketAddress } from './pod.ts'
-import type { Workload } from './state/types.ts'
 import { clientIdentity, TlsAcceptor } from './tls.ts'
 
 interface Peer {
@@ -87,14 +88,20 @@ export class InboundHbone {
       const workload = await this.#pod.ownWorkload().catch((error: unknown) => {
         throw new Refusal(503, toError(error).message)
       })
-      const destination = this.#target(request, workload, peer)
+      const { store, localhostTunnel } = this.#pod.parts
+      const { authority, headers } = request
+      const target = inboundTarget({ ...peer, store, workload, authority, localhostTunnel })
+      const network = headers['x-forwarded-network']
+      const foreign = typeof network === 'string' && network !== workload.network
       session = new InboundSession({
         pod: this.#pod,
         workload,
         source: peer.source,
-        destination,
+        ...target,
         identity: peer.identity,
-        host: forwardedHost(request.headers['forwarded']),
+        // From another network the address is a gateway's; who it is, is only in the baggage.
+        ...(foreign ? { baggage: parseBaggage(headers['baggage']) } : {}),
+        host: forwardedHost(headers['forwarded']),
         signal: request.signal,
       })
       session.authorize()
@@ -107,35 +114,6 @@ export class InboundHbone {
       if (session === undefined) this.#logRefusal(request, peer, error)
       else session.finish(error)
     }
-  }
-
-  /** The application's address, checked: a peer may only reach this very pod through us. */
-  #target(
-    { authority, authorityText }: HboneRequest,
-    workload: Workload,
-    peer: Peer,
-  ): SocketAddress {
-    const { local } = peer
-    let destination: SocketAddress
-    if (authority.kind === 'ip') {
-      if (authority.address !== local.address) {
-        throw new Refusal(400, `CONNECT ${authorityText} is not for this pod (${local.address})`)
-      }
-      destination = authority
-    } else {
-      const port = servicePort(this.#pod, workload, authority.host, authority.port)
-      if (port === undefined) {
-        throw new Refusal(503, `this pod is no endpoint of ${authorityText}`)
-      }
-      destination = { address: local.address, port }
-    }
-    if (workload.applicationTunnel !== undefined) {
-      throw new Refusal(503, 'application tunnels are not supported by this version')
-    }
-    if (illegalPorts.has(destination.port)) {
-      throw new Refusal(503, `port ${destination.port} belongs to the proxy`)
-    }
-    return { address: destination.address, port: destination.port }
   }
 
   #logRefusal(request: HboneRequest, peer: Peer, error: Error): void {
@@ -171,16 +149,6 @@ export class InboundHbone {
 function statusOf(error: Error): number {
   if (error instanceof Refusal) return error.status
   return error instanceof ConnectionError && error.flag === 'DENY' ? 401 : 503
-}
-
-/** The target port at this workload of a port of one of its services. */
-function servicePort(pod: Pod, workload: Workload, host: string, port: number): number | undefined {
-  for (const [key, own] of workload.services) {
-    if (key.slice(key.indexOf('/') + 1) !== host) continue
-    const target = own.get(port) ?? pod.parts.store.services.get(key)?.ports.get(port) ?? 0
-    if (target !== 0) return target
-  }
-  return undefined
 }
 
 /** The local end of a TLS connection: of the socket below it. */

@@ -1,6 +1,7 @@
 /** Port 15001: connections that the pod opens (reference: ambient, outbound decision). */
 import { randomFillSync } from 'node:crypto'
 import { resolve4, resolve6 } from 'node:dns/promises'
+import type { OutgoingHttpHeaders } from 'node:http2'
 import type net from 'node:net'
 import { isIP } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -10,11 +11,13 @@ import {
   formatForwarded,
   formatHostPort,
   formatTraceparent,
+  HboneClientPool,
   type HboneStream,
   type RelayEnd,
   relay,
   reset,
 } from '../hbone/index.ts'
+import type { WorkloadCertificate } from '../identity/index.ts'
 import { connectTcp } from '../linux/index.ts'
 import type { AccessEntry, Traffic } from '../telemetry/index.ts'
 import { accessPeer, baggageOf, remoteOf, telemetryOf } from './describe.ts'
@@ -116,7 +119,10 @@ async function carry(pod: Pod, socket: net.Socket, outbound: Outbound): Promise<
 async function open(pod: Pod, outbound: Outbound, signal: AbortSignal): Promise<RelayEnd> {
   const { route } = outbound
   const host = isIP(route.host) === 0 ? await resolveHost(route.host) : route.host
-  if (route.kind === 'hbone') return openTunnel(pod, outbound, { ...route, host }, signal)
+  if (route.kind === 'hbone') {
+    const tunnel = await openTunnel(pod, outbound, { ...route, host }, signal)
+    return route.inner === undefined ? tunnel : openInner(pod, outbound, route, tunnel, signal)
+  }
   return dial(pod, host, route.port, { allowHalfOpen: true, signal })
 }
 
@@ -131,12 +137,63 @@ function openTunnel(
     key: `${client.spiffe}|${expected.join(',')}|${formatHostPort(host, port)}|${source.address}`,
     openTls: () => openTls(pod, client, host, port, expected),
     authority: route.authority,
-    headers: {
-      baggage: encodeBaggage(baggageOf(client)),
-      forwarded: formatForwarded(source.address, source.port, route.service?.hostname),
-      traceparent: formatTraceparent(randomFillSync(new Uint8Array(24))),
-    },
+    headers: tunnelHeaders(client, source, route),
     signal,
+  })
+}
+
+function tunnelHeaders(
+  client: Workload,
+  source: SocketAddress,
+  route: HboneRoute,
+): OutgoingHttpHeaders {
+  return {
+    baggage: encodeBaggage(baggageOf(client)),
+    forwarded: formatForwarded(source.address, source.port, route.service?.hostname),
+    traceparent: formatTraceparent(randomFillSync(new Uint8Array(24))),
+  }
+}
+
+/** The second tunnel of a double one, in a connection of its own: TLS goes through to its far end. */
+async function openInner(
+  pod: Pod,
+  { client, source }: Outbound,
+  route: HboneRoute,
+  tunnel: HboneStream,
+  signal: AbortSignal,
+): Promise<HboneStream> {
+  const { authority, expected } = route.inner ?? route
+  const pool = new HboneClientPool({ clock: pod.parts.clock })
+  try {
+    const certificate = await fetchCertificate(pod, client)
+    const stream = await pool.connect({
+      key: authority,
+      openTls: () => connectTls(tunnel, certificate, expected),
+      authority,
+      headers: {
+        ...tunnelHeaders(client, source, route),
+        'x-forwarded-network': client.network,
+      },
+      signal,
+    })
+    stream.once('close', () => reset(tunnel))
+    // Ends with its only stream.
+    pool.drain()
+    return stream
+  } catch (error) {
+    pool.close()
+    reset(tunnel)
+    throw error
+  }
+}
+
+function fetchCertificate(pod: Pod, client: Workload): Promise<WorkloadCertificate> {
+  return pod.parts.certificates.fetch(client.spiffe).catch((error: unknown) => {
+    throw new ConnectionError(
+      'NODEPROXY_IDENTITY',
+      `there is no certificate for ${client.spiffe}: ${toError(error).message}`,
+      { flag: 'IDENTITY_ERROR', cause: error },
+    )
   })
 }
 
@@ -148,13 +205,7 @@ async function openTls(
   port: number,
   expected: readonly string[],
 ): Promise<Duplex> {
-  const certificate = await pod.parts.certificates.fetch(client.spiffe).catch((error: unknown) => {
-    throw new ConnectionError(
-      'NODEPROXY_IDENTITY',
-      `there is no certificate for ${client.spiffe}: ${toError(error).message}`,
-      { flag: 'IDENTITY_ERROR', cause: error },
-    )
-  })
+  const certificate = await fetchCertificate(pod, client)
   const socket = await dial(pod, host, port, { allowHalfOpen: false, signal: pod.signal })
   return connectTls(socket, certificate, expected)
 }
@@ -199,7 +250,7 @@ function trafficOf(client: Workload, route: Route): Traffic {
     destination: telemetryOf(route.destination),
     service: route.service,
     sourceIdentity: tunnel ? client.spiffe : undefined,
-    destinationIdentity: tunnel ? route.expected[0] : undefined,
+    destinationIdentity: tunnel ? identityAt(route) : undefined,
     mutualTls: tunnel,
   }
 }
@@ -214,9 +265,14 @@ function entryOf(
   const target = route.kind === 'refused' ? wanted : { address: route.host, port: route.port }
   return {
     source: accessPeer(source, client, tunnel ? client.spiffe : undefined),
-    destination: accessPeer(target, route.destination, tunnel ? route.expected[0] : undefined),
+    destination: accessPeer(target, route.destination, tunnel ? identityAt(route) : undefined),
     hboneAddress: tunnel ? route.authority : undefined,
     service: route.service?.hostname,
     direction: 'outbound',
   }
+}
+
+/** Whom the client talks to at the far end. */
+function identityAt({ expected, inner }: HboneRoute): string | undefined {
+  return (inner?.expected ?? expected)[0]
 }

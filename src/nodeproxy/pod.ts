@@ -33,6 +33,8 @@ export interface ProxyParts {
   readonly random: () => number
   /** Reach applications from the address of the original client. */
   readonly originalSource: boolean
+  /** Reach application tunnels (waypoints behind us) at loopback instead of the pod's address. */
+  readonly localhostTunnel: boolean
   /** Undefined: pods' questions are not captured. */
   readonly dns: DnsSettings | undefined
 }

@@ -195,7 +195,7 @@ test('weighted waypoints share by weight, and unusable ones fall back to the pla
   assert.match(wire(w.route('10.96.0.1', 80, 'client', 0.3)), /10\.0\.0\.9/)
 })
 
-test('a workload of another network is refused, also when it has an address', () => {
+test('a workload of another network without a gateway is refused, also when it has an address', () => {
   const w = world().service('svc', '10.96.0.1')
   const services = { 'ns/svc.ns': portList(80, 8080) }
   w.workload('far', '10.0.0.2', { network: 'other', services })

@@ -30,6 +30,11 @@ export type Route =
       readonly authority: string
       /** SPIFFE ids of which the other end must prove one. */
       readonly expected: readonly string[]
+      /**
+       * Inside that tunnel a second one to a workload of another network: the other end is that
+       * network's gateway, which can't read it.
+       */
+      readonly inner?: { readonly authority: string; readonly expected: readonly string[] }
     })
   | (RouteBase & { readonly kind: 'refused'; readonly code: string; readonly reason: string })
 
@@ -82,12 +87,15 @@ function routeToService(request: RouteRequest, service: Service): Route {
 }
 
 function routeToEndpoint(
-  { client, address }: RouteRequest,
+  request: RouteRequest,
   { workload, port }: Endpoint,
   service?: Service,
 ): Route {
+  const { client, address } = request
   const base = { service, destination: workload }
-  if (workload.network !== client.network) return otherNetwork(workload, base)
+  if (workload.network !== client.network) {
+    return routeToOtherNetwork(request, { workload, service }, base)
+  }
   const host = pickAddress(workload, service, address)
   if (host === undefined) {
     return refused('NO_ADDRESS', `workload ${workload.uid} has no address of a usable family`, base)
@@ -129,7 +137,13 @@ function routeToWaypoint(
   }
   const { workload } = found.endpoint
   const hop = { ...base, destination: workload }
-  if (workload.network !== client.network) return otherNetwork(workload, hop)
+  if (workload.network !== client.network) {
+    return routeToOtherNetwork(
+      request,
+      { workload, service: base.service, via: found.service },
+      hop,
+    )
+  }
   const host = pickAddress(workload, found.service, address)
   if (host === undefined) return refused('NO_ADDRESS', `waypoint ${name} has no address`, hop)
   return {
@@ -184,12 +198,46 @@ export function pickAddress(
   return addresses.find((address) => isV6(address) === isV6(asked)) ?? addresses[0]
 }
 
-function otherNetwork(workload: Workload, base: RouteBase): Route {
-  return refused(
-    'OTHER_NETWORK',
-    `workload ${workload.uid} is on network "${workload.network}", which this version can't reach yet`,
-    base,
-  )
+interface RemoteEnd {
+  /** An endpoint, or a waypoint. */
+  readonly workload: Workload
+  /** What the client addressed: its name is all that the other network understands. */
+  readonly service: Service | undefined
+  /** The waypoint's own service. */
+  readonly via?: Service | undefined
+}
+
+/** Through the gateway of the workload's network: one tunnel to it, and in it one to the workload. */
+function routeToOtherNetwork(request: RouteRequest, end: RemoteEnd, base: RouteBase): Route {
+  const { workload, service, via } = end
+  const where = `workload ${workload.uid} is on network "${workload.network}"`
+  if (service === undefined) {
+    return refused('OTHER_NETWORK', `${where}, where only services can be reached`, base)
+  }
+  if (workload.networkGateway === undefined) {
+    return refused('OTHER_NETWORK', `${where}, which has no gateway`, base)
+  }
+  const found = findGateway(request, workload.networkGateway)
+  if (found === undefined) {
+    return refused('UNKNOWN_GATEWAY', `${where}, whose gateway is not known or not healthy`, base)
+  }
+  const gateway = found.endpoint.workload
+  const host = pickAddress(gateway, found.service, request.address)
+  if (host === undefined) {
+    return refused('NO_ADDRESS', `gateway ${gateway.uid} has no address of a usable family`, base)
+  }
+  const names = (via ?? service).subjectAltNames
+  const authority = formatHostPort(service.hostname, request.port)
+  return {
+    ...base,
+    kind: 'hbone',
+    host,
+    port: found.endpoint.port,
+    authority,
+    expected: expectedIdentities(gateway, found.service),
+    // Which workload of the service it will be is the other network's choice.
+    inner: { authority, expected: names.length > 0 ? names : [workload.spiffe] },
+  }
 }
 
 function refused(code: string, reason: string, base: RouteBase = {}): Route {

@@ -1,5 +1,6 @@
 /** TLS between proxies over sockets that we opened or accepted ourselves; names are `identity`'s. */
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import tls, { type TLSSocket } from 'node:tls'
 import { toError } from '../base/index.ts'
 import {
@@ -13,11 +14,11 @@ import { ConnectionError } from './errors.ts'
 import { handshakeTimeoutMs } from './limits.ts'
 
 /**
- * The client end over a connected socket.
+ * The client end over a connected socket, or over a tunnel.
  * @param expected SPIFFE ids of which the server must prove one
  */
 export function connectTls(
-  socket: Socket,
+  socket: Duplex,
   certificate: WorkloadCertificate,
   expected: readonly string[],
 ): Promise<TLSSocket> {

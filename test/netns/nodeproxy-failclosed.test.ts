@@ -4,15 +4,11 @@ import { once } from 'node:events'
 import http2 from 'node:http2'
 import { after, before, describe, test } from 'node:test'
 import tls from 'node:tls'
-import {
-  type CertificateSource,
-  tlsServerOptions,
-  type WorkloadCertificate,
-} from '../../src/identity/index.ts'
+import { tlsServerOptions } from '../../src/identity/index.ts'
 import { connectTcp } from '../../src/linux/index.ts'
 import { workload } from '../../src/proto/index.ts'
-import { createCsr, generateEcKeyPair } from '../../src/x509/index.ts'
 import {
+  certificateOf,
   createAuthority,
   readAll,
   refusal,
@@ -23,17 +19,6 @@ import {
 } from './nodeproxy-kit.ts'
 
 const skip = refusal('test/netns/nodeproxy-failclosed.test.ts')
-
-async function certificateOf(
-  authority: CertificateSource,
-  identity: string,
-): Promise<WorkloadCertificate> {
-  const keys = await generateEcKeyPair()
-  const chain = await authority.request(await createCsr(keys, [identity]), identity, 3_600_000)
-  const [chainPem = '', rootsPem = ''] = chain
-  const keyPem = keys.privatePem
-  return { identity, keyPem, chainPem, rootsPem, notBefore: 0, notAfter: Infinity, serial: '1' }
-}
 
 describe('the node proxy fails closed', { skip }, () => {
   let authority: TestAuthority

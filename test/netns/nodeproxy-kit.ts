@@ -20,7 +20,7 @@ import {
   systemClock,
 } from '../../src/base/index.ts'
 import type { NameServer } from '../../src/dns/index.ts'
-import type { CertificateSource } from '../../src/identity/index.ts'
+import type { CertificateSource, WorkloadCertificate } from '../../src/identity/index.ts'
 import {
   closeFd,
   connectTcp,
@@ -38,6 +38,7 @@ import { NodeProxy, readConfig } from '../../src/nodeproxy/index.ts'
 import { create, security, workload } from '../../src/proto/index.ts'
 import {
   createCaCertificate,
+  createCsr,
   generateEcKeyPair,
   issueCertificate,
   parseCsr,
@@ -102,6 +103,18 @@ export async function createAuthority(): Promise<TestAuthority> {
       return [await issueCertificate({ issuer, publicKey, names, ...validity }), rootPem]
     },
   }
+}
+
+/** A certificate for a peer that is not the node proxy. */
+export async function certificateOf(
+  authority: CertificateSource,
+  identity: string,
+): Promise<WorkloadCertificate> {
+  const keys = await generateEcKeyPair()
+  const chain = await authority.request(await createCsr(keys, [identity]), identity, 3_600_000)
+  const [chainPem = '', rootsPem = ''] = chain
+  const keyPem = keys.privatePem
+  return { identity, keyPem, chainPem, rootsPem, notBefore: 0, notAfter: Infinity, serial: '1' }
 }
 
 /** The node: namespaces, veths, rules, and the agent's end of ZDS. */
