@@ -81,7 +81,7 @@ async function runLevel(name: string, level: (typeof levels)[string]): Promise<v
     concurrency: level.concurrency,
     timeout: level.timeoutMs,
     // A failed test may leave a socket open; its file must still come to an end.
-    execArgv: ['--test-force-exit'],
+    execArgv: ['--import', new URL('test-exit.ts', import.meta.url).href],
     ...(values.only === undefined ? {} : { testNamePatterns: [values.only] }),
   })
   for await (const { type, data } of events) {
