@@ -4,7 +4,8 @@
  */
 import { badRequest, type ManagerConflict } from '../kube/index.ts'
 import type { SchemaNode } from '../schema/index.ts'
-import { FieldSet, pathText } from './field-set.ts'
+import { type FieldSet, nothing, pathText } from './field-set.ts'
+import { takeoverFields, withLastApplied } from './last-applied.ts'
 import {
   beforeFirstApply,
   type Manager,
@@ -16,8 +17,14 @@ import {
   trackedDifference,
   writeManagers,
 } from './managed-fields.ts'
-import { fieldsOf, mergeTyped, pruneTyped } from './typed-values.ts'
-import { clone, isMap, type Json, same } from './values.ts'
+import {
+  fieldsOf,
+  mergeTyped,
+  pruneTyped,
+  type RepeatedItem,
+  repeatedItems,
+} from './typed-values.ts'
+import { isMap, type Json } from './values.ts'
 
 export interface ApplyOptions {
   /** The stored object; undefined when there is none yet. */
@@ -34,6 +41,8 @@ export interface ApplyOptions {
   readonly subresource?: string
   /** Dotted paths which this write can't change: `status` on the main resource, `spec` on status. */
   readonly ignored?: readonly string[]
+  /** Dotted paths which every object of the kind has, so that nobody owns their presence. */
+  readonly implied?: readonly string[]
 }
 
 export interface ApplyResult {
@@ -41,22 +50,20 @@ export interface ApplyResult {
   readonly object: Json
   /** For `applyConflict`; empty when the apply goes through. */
   readonly conflicts: readonly ManagerConflict[]
+  /** Items that the configuration has twice; nothing is applied then. */
+  readonly repeated: readonly RepeatedItem[]
 }
 
-/** Applies a configuration; changes neither argument. Throws 400 for one with managedFields. */
+/**
+ * Applies a configuration; changes neither argument, but the result shares parts with the live
+ * object. Throws 400 for a configuration with managedFields.
+ */
 export function applyServerSide(options: ApplyOptions): ApplyResult {
   const { live, config, schema, apiVersion, time, ignored = [] } = options
-  const metadata = config['metadata']
-  if (
-    isMap(metadata) &&
-    Array.isArray(metadata['managedFields']) &&
-    metadata['managedFields'].length > 0
-  ) {
-    throw badRequest('metadata.managedFields must be nil')
-  }
+  checkConfig(config)
   const managers = readManagers(live)
   if (live !== undefined && managers.size === 0) {
-    const first = beforeFirstApply(live, schema, { apiVersion, time, ignored })
+    const first = beforeFirstApply(live, { ...options, object: live })
     managers.set(managerKey(first), first)
   }
   const identity = {
@@ -67,31 +74,58 @@ export function applyServerSide(options: ApplyOptions): ApplyResult {
   } as const
   const key = managerKey(identity)
   const last = managers.get(key)
-  const fields = tracked(fieldsOf(schema, config), ignored)
+  const seen = { repeated: false }
+  const stated = tracked(fieldsOf(schema, config, seen), ignored)
+  if (seen.repeated) {
+    return { object: live ?? {}, conflicts: [], repeated: repeatedItems(schema, config) }
+  }
+  // The same set stays the same object, with its encoded form.
+  const fields = last?.fields.equals(stated) === true ? last.fields : stated
   managers.set(key, { ...identity, time, fields })
 
   const base = withoutManagers(live ?? {})
-  let merged = mergeTyped(schema, base, config) as Json
-  if (last !== undefined) {
-    let kept = new FieldSet()
-    for (const manager of managers.values()) kept = kept.union(manager.fields)
-    merged = (pruneTyped(schema, merged, last.fields, kept) ?? {}) as Json
-  }
-  const { added, modified, removed } = trackedDifference(
-    schema,
-    { before: base, after: merged },
-    ignored,
-  )
+  const merged = prunedMerge(options, base, { managers, last, fields })
+  const objects = { before: base, after: merged }
+  const { added, modified, removed } = trackedDifference(schema, objects, ignored)
   const changed = added.union(modified)
-  const conflicts = conflictsWith(managers, key, changed)
-  if (conflicts.length > 0 && !options.force) return { object: clone(live ?? {}), conflicts }
+  if (!options.force) {
+    const conflicts = conflictsWith(managers, key, changed.difference(takeoverFields(options)))
+    if (conflicts.length > 0) return { object: live ?? {}, conflicts, repeated: [] }
+  }
   takeFromOthers(managers, key, changed.union(removed))
-  const unchanged = last !== undefined && last.fields.equals(fields) && same(base, merged)
-  if (unchanged) managers.set(key, { ...identity, time: last.time, fields })
-  return { object: withManagers(merged, managers), conflicts: [] }
+  if (last?.fields === fields && merged === base) managers.set(key, last)
+  const object = withLastApplied(withManagers(merged, managers), options)
+  return { object, conflicts: [], repeated: [] }
+}
+
+function checkConfig(config: Json): void {
+  const metadata = config['metadata']
+  const given = isMap(metadata) ? metadata['managedFields'] : undefined
+  if (Array.isArray(given) && given.length > 0) {
+    throw badRequest('metadata.managedFields must be nil')
+  }
+}
+
+/** The configuration merged into the live object, without what the manager has let go. */
+function prunedMerge(
+  { schema, config }: ApplyOptions,
+  base: Json,
+  own: {
+    readonly managers: Managers
+    readonly last: Manager | undefined
+    readonly fields: FieldSet
+  },
+): Json {
+  const merged = mergeTyped(schema, base, config) as Json
+  const { managers, last, fields } = own
+  if (last === undefined || last.fields.difference(fields).empty) return merged
+  let kept = nothing
+  for (const manager of managers.values()) kept = kept.union(manager.fields)
+  return (pruneTyped(schema, merged, last.fields, kept) ?? {}) as Json
 }
 
 function conflictsWith(managers: Managers, key: string, changed: FieldSet): ManagerConflict[] {
+  if (changed.empty) return []
   const conflicts: ManagerConflict[] = []
   for (const [other, manager] of managers) {
     if (other === key) continue
