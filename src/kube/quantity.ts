@@ -10,7 +10,14 @@ interface Parsed {
   /** The value in billionths, rounded away from zero as upstream does. */
   readonly nanos: bigint
   readonly format: Format
+  /** The canonical text, once somebody asked for it. */
+  text: string | undefined
 }
+
+/** The same few dozen quantities come with every object, and big integers are slow. */
+const recent = new Map<string, Parsed>()
+const recentMax = 1000
+const recentLengthMax = 20
 
 const nano = 1_000_000_000n
 const decimalSuffixes = ['n', 'u', 'm', '', 'k', 'M', 'G', 'T', 'P', 'E']
@@ -21,6 +28,15 @@ const shape = /^([+-]?)(\d*)(?:\.(\d*))?(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?\d+
 const exponentMax = 100
 
 function parse(text: string): Parsed {
+  const known = recent.get(text)
+  if (known !== undefined) return known
+  const parsed = parseAnew(text)
+  if (recent.size >= recentMax) recent.clear()
+  if (text.length <= recentLengthMax) recent.set(text, parsed)
+  return parsed
+}
+
+function parseAnew(text: string): Parsed {
   const match = shape.exec(text)
   const whole = match?.[2] ?? ''
   const fraction = match?.[3] ?? ''
@@ -39,6 +55,7 @@ function parse(text: string): Parsed {
   return {
     nanos: match[1] === '-' ? -value : value,
     format: binary > 0 ? 'binary' : match[5] === undefined ? 'decimal' : 'exponent',
+    text: undefined,
   }
 }
 
@@ -70,7 +87,12 @@ export function quantityToNumber(quantity: string | number): number {
 
 /** The canonical text: `0.5` → `500m`, `1024Mi` → `1Gi`, `1000k` → `1M`. Throws KUBE_BAD_QUANTITY. */
 export function normaliseQuantity(quantity: string | number): string {
-  const { nanos, format } = parse(String(quantity))
+  const parsed = parse(String(quantity))
+  parsed.text ??= canonicalText(parsed)
+  return parsed.text
+}
+
+function canonicalText({ nanos, format }: Parsed): string {
   if (nanos === 0n) return '0'
   const sign = nanos < 0n ? '-' : ''
   const size = nanos < 0n ? -nanos : nanos

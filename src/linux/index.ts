@@ -18,8 +18,16 @@ export {
   setParentDeathSignal,
   waitAnyChild,
 } from './process.ts'
+export { openPty, type PseudoTerminal, setTerminalSize } from './pty.ts'
 export { connectSeqPacket, listenSeqPacket, type SeqPacketOptions } from './seqpacket.ts'
-export { type ConnectOptions, connectTcp, listenTcp, tcpSocket, udpSocket } from './sockets.ts'
+export {
+  type ConnectOptions,
+  connectTcp,
+  listenTcp,
+  stopReceiving,
+  tcpSocket,
+  udpSocket,
+} from './sockets.ts'
 export { fdOf, localAddress, originalDestination, peerCredentials, setMark } from './sockopts.ts'
 export {
   findTool,

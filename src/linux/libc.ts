@@ -45,6 +45,10 @@ export const abi = {
   SIOCGIFFLAGS: 0x8913,
   SIOCSIFFLAGS: 0x8914,
   IFF_UP: 1,
+  TIOCGPTN: 0x80045430,
+  TIOCSPTLCK: 0x40045431,
+  TIOCGPTPEER: 0x5441,
+  TIOCSWINSZ: 0x5414,
   P_ALL: 0,
   WNOHANG: 1,
   WEXITED: 4,
@@ -99,6 +103,8 @@ export interface Libc {
   ) => number
   readonly umount2: (target: string, flags: number) => number
   readonly ioctl: (fd: number, request: number, argument: Buffer) => number
+  /** The same call, for requests whose argument is a number. */
+  readonly ioctlValue: (fd: number, request: number, argument: number) => number
   readonly fcntl: (fd: number, command: number, argument: number) => number
   readonly prctl: (option: number, a: number, b: number, c: number, d: number) => number
   readonly waitid: (kind: number, id: number, info: Buffer, options: number) => number
@@ -139,6 +145,7 @@ function load(): Libc {
     mount: library.func('int mount(const char *, const char *, const char *, ulong, const char *)'),
     umount2: library.func('int umount2(const char *, int)'),
     ioctl: library.func('int ioctl(int, ulong, void *)'),
+    ioctlValue: library.func('int ioctl(int, ulong, long)'),
     fcntl: library.func('int fcntl(int, int, long)'),
     prctl: library.func('int prctl(int, ulong, ulong, ulong, ulong)'),
     waitid: library.func('int waitid(int, uint32_t, void *, int)'),

@@ -38,6 +38,16 @@ export function udpSocket(options: BindOptions): number {
   return openSocket(options, abi.SOCK_DGRAM, (fd) => bind(fd, options))
 }
 
+/**
+ * Takes a bound UDP socket out of the choice among sockets of its port (SO_REUSEPORT): datagrams that
+ * come from now on go to another one. What it has received already can be read, and it can still answer.
+ * Node does not know of the peer that the kernel connects it to, and so goes on naming each receiver.
+ */
+export function stopReceiving(fd: number, family: 4 | 6): void {
+  const nobody = encodeInet(family, family === 4 ? '127.0.0.1' : '::1', 9)
+  check(libc().connect(fd, nobody, nobody.length), 'connect', 'the discard port')
+}
+
 export interface ConnectOptions extends Omit<SocketOptions, 'family'> {
   /** An IP address. */
   readonly host: string
