@@ -12,6 +12,12 @@ export const streamLimits = {
   unsentBytesMax: 1024 * 1024,
   /** One message of a WebSocket; kubectl sends at most 32 KiB. */
   webSocketMessageBytesMax: 4 * 1024 * 1024,
-  /** How often a paused source looks whether the peer has caught up. */
-  drainPollMs: 5,
+  /** How long a client may take to open the streams that its request names (reference: a kubelet's 30 s). */
+  streamsWaitMs: 30_000,
+  /** A connection that is paused does not see its peer leave; a ping that can't be delivered shows it. */
+  pingMs: 10_000,
+  /** How long the last bytes may take to leave before the connection is cut. */
+  lingerMs: 5_000,
+  /** Ports of one port-forward request in the channel dialect: two channels each, 255 is taken. */
+  channelPortsMax: 64,
 } as const

@@ -3,7 +3,7 @@
  * and a data stream with the same `requestid`; text on the error stream ends it with a message.
  */
 import type { Duplex } from 'node:stream'
-import { toError } from '../base/index.ts'
+import { type Clock, toError } from '../base/index.ts'
 import { SpdyConnection, type SpdyStream } from './spdy-connection.ts'
 
 /** The subprotocol of SPDY frames in WebSocket messages, and that of raw SPDY. */
@@ -19,11 +19,13 @@ interface Pair {
 export function servePortForward(
   transport: Duplex,
   connect: (port: number) => Promise<Duplex>,
+  clock: Clock,
 ): SpdyConnection {
   const pairs = new Map<string, Pair>()
   return new SpdyConnection({
     transport,
     role: 'server',
+    clock,
     onStream(stream) {
       stream.on('error', () => {})
       const { requestid = '', streamtype, port } = stream.headers
@@ -33,7 +35,11 @@ export function servePortForward(
       else if (streamtype === 'error') pair.error = stream
       else return void stream.destroy()
       const { data, error } = pair
-      if (data === undefined || error === undefined) return void pairs.set(key, pair)
+      if (data === undefined || error === undefined) {
+        pairs.set(key, pair)
+        stream.once('close', () => pairs.get(key) === pair && pairs.delete(key))
+        return
+      }
       pairs.delete(key)
       void forward(data, error, () => connect(portNumber(port)))
     },

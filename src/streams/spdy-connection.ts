@@ -3,7 +3,7 @@
  * SPDY's own flow control is not used by the clients in question, so a slow consumer pauses the transport.
  */
 import { Duplex } from 'node:stream'
-import { toError } from '../base/index.ts'
+import { type Clock, type Timer, toError } from '../base/index.ts'
 import { streamLimits } from './limits.ts'
 import { encodeSpdyFrame, malformed, type SpdyFrame, SpdyFrameReader } from './spdy-frames.ts'
 import { SpdyHeaderCodec, type SpdyHeaders } from './spdy-headers.ts'
@@ -23,6 +23,12 @@ export class SpdyStream extends Duplex {
     this.#connection = connection
     this.id = id
     this.headers = headers
+  }
+
+  /** @internal The connection is gone; what has arrived completely can still be read. */
+  abandon(): void {
+    if (this.#remoteEnded && !this.readableEnded) this.once('end', () => this.destroy())
+    else this.destroy()
   }
 
   /** @internal Takes data from the peer. */
@@ -61,7 +67,10 @@ export interface SpdyConnectionOptions {
   readonly transport: Duplex
   /** Clients use odd stream ids and servers even ones. */
   readonly role: 'client' | 'server'
+  readonly clock: Clock
   onStream?(stream: SpdyStream): void
+  /** Once, however it ended. */
+  onClose?(): void
 }
 
 export class SpdyConnection {
@@ -74,14 +83,21 @@ export class SpdyConnection {
   #incoming: Promise<void> = Promise.resolve()
   #outgoing: Promise<void> = Promise.resolve()
   #nextId: number
+  #nextPing: number
+  readonly #pings: Timer
+  #linger: Timer | undefined
+  #finishing = false
   #closed = false
 
   constructor(options: SpdyConnectionOptions) {
     this.#options = options
     this.#nextId = options.role === 'client' ? 1 : 2
-    const { transport } = options
+    this.#nextPing = this.#nextId
+    const { transport, clock } = options
+    this.#pings = clock.every(streamLimits.pingMs, () => this.#ping(), { background: true })
     transport.on('data', (chunk: Buffer) => this.#receive(chunk))
-    transport.once('end', () => this.close())
+    // After the frames that came before it.
+    transport.once('end', () => void this.#incoming.then(() => this.close()))
     transport.once('close', () => this.close())
     transport.on('error', () => this.close())
   }
@@ -102,10 +118,26 @@ export class SpdyConnection {
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    for (const stream of this.#streams.values()) stream.destroy()
+    this.#pings.cancel()
+    this.#linger?.cancel()
+    for (const stream of this.#streams.values()) stream.abandon()
     this.#streams.clear()
     this.#codec.close()
     this.#options.transport.destroy()
+    this.#options.onClose?.()
+  }
+
+  /** Closes once everything written has left, and the peer has closed too; a slow peer is cut off. */
+  finish(): void {
+    if (this.#closed || this.#finishing) return
+    this.#finishing = true
+    const { transport, clock } = this.#options
+    const cut = (): void => this.close()
+    this.#linger = clock.after(streamLimits.lingerMs, cut, { background: true })
+    // The ends of the streams are queued by now: they start writing in the same turn.
+    const ended = [...this.#streams.values()].filter((stream) => stream.writableEnded)
+    void Promise.all(ended.map(finished)).then(() => transport.end())
+    transport.resume()
   }
 
   /** @internal */
@@ -124,6 +156,7 @@ export class SpdyConnection {
 
   /** @internal */
   pause(stream: SpdyStream): void {
+    if (this.#finishing) return
     this.#paused.add(stream)
     this.#options.transport.pause()
   }
@@ -170,6 +203,8 @@ export class SpdyConnection {
         this.#streams.get(frame.streamId)?.destroy()
         return
       case 'ping':
+        // The answer to one of ours says nothing new.
+        if (frame.id % 2 === this.#nextPing % 2) return
         return this.#inOrder(() => this.#send(frame))
       case 'goAway':
       case 'other':
@@ -193,6 +228,13 @@ export class SpdyConnection {
     onStream(stream)
   }
 
+  /** A transport that is paused does not see its peer leave; a ping that can't be delivered shows it. */
+  #ping(): void {
+    const id = this.#nextPing
+    this.#nextPing = (id + 2) & 0x7fffffff
+    this.#inOrder(() => this.#send({ kind: 'ping', id })).catch(() => {})
+  }
+
   #inOrder(work: () => Promise<void>): Promise<void> {
     const done = this.#outgoing.then(() => {
       if (this.#closed) throw new Error('the connection is closed')
@@ -210,4 +252,12 @@ export class SpdyConnection {
       })
     })
   }
+}
+
+/** Resolves when the last bytes of a stream have been handed over, or it is gone. */
+function finished(stream: SpdyStream): Promise<void> {
+  return new Promise((resolve) => {
+    if (stream.writableFinished || stream.destroyed) return resolve()
+    stream.once('finish', resolve).once('close', resolve)
+  })
 }

@@ -3,6 +3,7 @@ import { Duplex } from 'node:stream'
 import { test } from 'node:test'
 import { deflateSync } from 'node:zlib'
 import fc from 'fast-check'
+import { systemClock as clock } from '../base/index.ts'
 import {
   SpdyConnection,
   type SpdyFrame,
@@ -136,12 +137,13 @@ test('streams carry data both ways, half-close, and arrive with their headers', 
   new SpdyConnection({
     transport: serverEnd,
     role: 'server',
+    clock,
     onStream: (stream: SpdyStream) => {
       seen.push(`${stream.headers.streamtype} ${stream.headers.port}`)
       stream.pipe(stream)
     },
   })
-  const client = new SpdyConnection({ transport: clientEnd, role: 'client' })
+  const client = new SpdyConnection({ transport: clientEnd, role: 'client', clock })
   const payloads = ['', 'hello', 'x'.repeat(200_000)]
   const answers = await Promise.all(
     payloads.map(async (payload, index) => {
@@ -161,9 +163,10 @@ test('a slow reader stops the transport instead of filling memory', async () => 
   new SpdyConnection({
     transport: serverEnd,
     role: 'server',
+    clock,
     onStream: (stream) => void (received = stream),
   })
-  const client = new SpdyConnection({ transport: clientEnd, role: 'client' })
+  const client = new SpdyConnection({ transport: clientEnd, role: 'client', clock })
   const stream = await client.open({ streamtype: 'data', port: '1' })
   stream.end(Buffer.alloc(8_000_000, 'a'))
   while (received === undefined || !serverEnd.isPaused())
@@ -175,13 +178,14 @@ test('a slow reader stops the transport instead of filling memory', async () => 
 
 test('a port that refuses is told on the error stream, and the others go on', async () => {
   const [clientEnd, serverEnd] = pipe()
-  servePortForward(serverEnd, (port) => {
+  const connect = (port: number): Promise<Duplex> => {
     if (port === 81) return Promise.reject(new Error('nothing listens on port 81'))
     const [near, far] = pipe()
     far.pipe(far)
     return Promise.resolve(near)
-  })
-  const client = new SpdyConnection({ transport: clientEnd, role: 'client' })
+  }
+  servePortForward(serverEnd, connect, clock)
+  const client = new SpdyConnection({ transport: clientEnd, role: 'client', clock })
   const forward = async (port: string, requestid: string): Promise<[string, string]> => {
     const error = await client.open({ streamtype: 'error', port, requestid })
     error.end()
