@@ -3,9 +3,10 @@
  * Caches lag behind one's own writes; a controller that creates objects keeps `Expectations` until it sees them.
  */
 import type { Clock, Component, Logger } from '../base/index.ts'
-import { toError } from '../base/index.ts'
 import { createInformer, type Informer, type KubeClient } from '../client/index.ts'
 import type { GroupVersionResource, KubeObject } from '../kube/index.ts'
+import type { EventRecorder } from './events.ts'
+import { limits } from './limits.ts'
 
 export interface ControllerContext {
   readonly client: KubeClient
@@ -13,6 +14,8 @@ export interface ControllerContext {
   readonly logger: Logger
   readonly informers: SharedInformers
   readonly events: EventRecorder
+  /** A number from 0 to 1: the names of pods. */
+  readonly random: () => number
 }
 
 export class SharedInformers implements Component {
@@ -44,66 +47,6 @@ export class SharedInformers implements Component {
   }
 }
 
-const eventsResource = { group: '', version: 'v1', resource: 'events' }
-
-/** Writes events for people; a repeated one raises the count of the first. Never fails its caller. */
-export class EventRecorder {
-  readonly #context: { client: KubeClient; clock: Clock; logger: Logger; component: string }
-  readonly #recent = new Map<string, { name: string; count: number }>()
-
-  constructor(context: { client: KubeClient; clock: Clock; logger: Logger; component: string }) {
-    this.#context = context
-  }
-
-  record(object: KubeObject, type: 'Normal' | 'Warning', reason: string, message: string): void {
-    this.#write(object, type, reason, message).catch((error: unknown) =>
-      this.#context.logger.debug('an event was not written', {
-        reason,
-        error: toError(error).message,
-      }),
-    )
-  }
-
-  async #write(object: KubeObject, type: string, reason: string, message: string): Promise<void> {
-    const { client, clock, component } = this.#context
-    const { namespace = 'default', name, uid } = object.metadata
-    const now = `${new Date(clock.now()).toISOString().slice(0, 19)}Z`
-    const key = `${uid}\n${reason}\n${message}`
-    const known = this.#recent.get(key)
-    if (known !== undefined) {
-      known.count++
-      const body = { count: known.count, lastTimestamp: now }
-      await client.patch(eventsResource, namespace, known.name, 'merge', body)
-      return
-    }
-    const eventName = `${name}.${Math.floor(clock.now() * 1000 + this.#recent.size).toString(16)}`
-    this.#recent.set(key, { name: eventName, count: 1 })
-    if (this.#recent.size > 1000) this.#recent.delete(this.#recent.keys().next().value as string)
-    await client.create(eventsResource, {
-      apiVersion: 'v1',
-      kind: 'Event',
-      metadata: { name: eventName, namespace },
-      involvedObject: {
-        apiVersion: object.apiVersion,
-        kind: object.kind,
-        namespace: object.metadata.namespace,
-        name,
-        uid,
-        resourceVersion: object.metadata.resourceVersion,
-      },
-      type,
-      reason,
-      message,
-      count: 1,
-      firstTimestamp: now,
-      lastTimestamp: now,
-      source: { component },
-      reportingComponent: component,
-      reportingInstance: '',
-    } as KubeObject)
-  }
-}
-
 /**
  * Creations and deletions that were sent but not yet seen in the cache. A controller that still
  * waits for one must not count again, or it would create twice.
@@ -119,7 +62,7 @@ export class Expectations {
   expect(key: string, token: string): void {
     const entry = this.#pending.get(key) ?? { names: new Set<string>(), until: 0 }
     entry.names.add(token)
-    entry.until = this.#clock.monotonic() + 30_000
+    entry.until = this.#clock.monotonic() + limits.expectationMs
     this.#pending.set(key, entry)
   }
 

@@ -1,5 +1,6 @@
 /** A Deployment's counts and its conditions Available and Progressing, as `rollout status` reads them. */
-import { kubeTime, portion } from './pods.ts'
+import { formatTime } from '../kube/index.ts'
+import { unavailableOf } from './deployment-sets.ts'
 import type { Condition, Deployment, DeploymentStatus, ReplicaSet } from './workload-types.ts'
 
 export function deploymentStatus(
@@ -27,12 +28,7 @@ export function deploymentStatus(
     ),
   }
   const previous = deployment.status?.conditions ?? []
-  const unavailable = portion(
-    deployment.spec?.strategy?.rollingUpdate?.maxUnavailable,
-    wanted,
-    false,
-  )
-  const available = counts.availableReplicas >= Math.max(0, wanted - unavailable)
+  const available = counts.availableReplicas >= wanted - unavailableOf(deployment)
   const conditions = [
     merged(previous, nowMs, {
       type: 'Available',
@@ -41,6 +37,14 @@ export function deploymentStatus(
       message: `Deployment ${available ? 'has' : 'does not have'} minimum availability.`,
     }),
     progressing(deployment, current, counts, previous, nowMs),
+    // Why pods can't be made, in the words of the set that could not.
+    ...all
+      .flatMap((set) => set.status?.conditions ?? [])
+      .filter(({ type }) => type === 'ReplicaFailure')
+      .slice(0, 1)
+      .map(({ type, status, reason = '', message = '' }) =>
+        merged(previous, nowMs, { type, status, reason, message }),
+      ),
   ]
   return { ...counts, conditions }
 }
@@ -72,9 +76,21 @@ function progressing(
     (before?.availableReplicas ?? 0) < counts.availableReplicas ||
     (before?.replicas ?? 0) !== counts.replicas
   const known = previous.find((condition) => condition.type === 'Progressing')
+  if (deployment.spec?.paused === true && known?.reason !== 'ProgressDeadlineExceeded') {
+    return merged(previous, nowMs, {
+      type: 'Progressing',
+      status: 'Unknown',
+      reason: 'DeploymentPaused',
+      message: 'Deployment is paused',
+    })
+  }
   const since = known?.lastUpdateTime === undefined ? nowMs : Date.parse(known.lastUpdateTime)
   const deadlineMs = (deployment.spec?.progressDeadlineSeconds ?? 600) * 1000
-  if (!moved && known?.reason !== 'NewReplicaSetAvailable' && nowMs - since > deadlineMs) {
+  // Once exceeded it stays so until something moves.
+  const exceeded =
+    known?.reason === 'ProgressDeadlineExceeded' ||
+    (known?.reason !== 'NewReplicaSetAvailable' && nowMs - since > deadlineMs)
+  if (!moved && exceeded) {
     return merged(previous, nowMs, {
       type: 'Progressing',
       status: 'False',
@@ -88,7 +104,7 @@ function progressing(
     reason: 'ReplicaSetUpdated',
     message: `ReplicaSet "${name}" is progressing.`,
   })
-  return moved ? { ...next, lastUpdateTime: kubeTime(nowMs) } : next
+  return moved ? { ...next, lastUpdateTime: formatTime(nowMs) } : next
 }
 
 /** Milliseconds until the progress deadline must be checked, or undefined when nothing is under way. */
@@ -107,7 +123,7 @@ export function progressDeadlineMs(
 /** Keeps the times of an unchanged condition: lastTransitionTime moves only with the status. */
 function merged(previous: Condition[], nowMs: number, next: Condition): Condition {
   const known = previous.find((condition) => condition.type === next.type)
-  const now = kubeTime(nowMs)
+  const now = formatTime(nowMs)
   const same =
     known?.status === next.status && known.reason === next.reason && known.message === next.message
   return {

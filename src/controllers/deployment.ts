@@ -1,31 +1,47 @@
 /**
- * Deployment → ReplicaSets: one ReplicaSet a pod template, found again by the template's hash; rolling
- * updates move replicas from the old ones to the new one within maxSurge and maxUnavailable.
+ * Deployment → ReplicaSets: one ReplicaSet a pod template; rolling updates move replicas from the old ones to
+ * the new one within maxSurge and maxUnavailable, Recreate ends the old pods first. The arithmetic
+ * is in `deployment-sets.ts`.
  */
 import type { Component } from '../base/index.ts'
-import { type Informer, objectKey, WorkQueue } from '../client/index.ts'
-import { resources } from '../kube/index.ts'
+import { type Informer, WorkQueue } from '../client/index.ts'
+import { controllerOf, resources } from '../kube/index.ts'
 import type { ControllerContext } from './context.ts'
+import {
+  copiedAnnotations,
+  currentSet,
+  newSet,
+  type Resize,
+  replicasOf,
+  revisionAnnotation,
+  revisionOf,
+  rollingStep,
+  scaleOnly,
+  sizeAnnotations,
+  wasScaled,
+} from './deployment-sets.ts'
 import { deploymentStatus, progressDeadlineMs } from './deployment-status.ts'
-import { ownedBy, portion, sameStatus, shortHash } from './pods.ts'
-import { controllerOf, type Deployment, type ReplicaSet } from './workload-types.ts'
-
-const hashLabel = 'pod-template-hash'
-const revisionAnnotation = 'deployment.kubernetes.io/revision'
+import { Owned } from './owned.ts'
+import { sameStatus } from './pods.ts'
+import { type Deployment, isEnded, type Pod, type ReplicaSet } from './workload-types.ts'
 
 export class DeploymentController implements Component {
   readonly #context: ControllerContext
-  readonly #deployments: Informer<Deployment>
-  readonly #sets: Informer<ReplicaSet>
+  readonly #owned: Owned<Deployment, ReplicaSet>
+  readonly #pods: Informer<Pod>
   readonly #queue: WorkQueue
 
+  /** Needs the pods' index `controller`, which the ReplicaSet controller makes. */
   constructor(context: ControllerContext) {
     this.#context = context
-    this.#deployments = context.informers.of(resources.deployments)
-    this.#sets = context.informers.of(resources.replicasets)
-    this.#sets.addIndex('controller', (set) => {
-      const owner = controllerOf(set)
-      return owner === undefined ? [] : [owner.uid]
+    this.#pods = context.informers.of(resources.pods)
+    this.#owned = new Owned<Deployment, ReplicaSet>({
+      context,
+      kind: 'Deployment',
+      ownerResource: resources.deployments,
+      childResource: resources.replicasets,
+      selectorOf: (deployment) => deployment.spec?.selector,
+      wake: (key) => this.#queue.add(key),
     })
     this.#queue = new WorkQueue({
       name: 'deployment controller',
@@ -37,13 +53,9 @@ export class DeploymentController implements Component {
   }
 
   async start(): Promise<void> {
-    const enqueue = (deployment: Deployment): void => this.#queue.add(objectKey(deployment))
-    const enqueueOwner = (set: ReplicaSet): void => {
-      const owner = controllerOf(set)
-      if (owner?.kind === 'Deployment') this.#queue.add(`${set.metadata.namespace}/${owner.name}`)
-    }
-    this.#deployments.on({ added: enqueue, updated: enqueue })
-    this.#sets.on({ added: enqueueOwner, updated: enqueueOwner, deleted: enqueueOwner })
+    this.#owned.listen()
+    // The last pod of an old set may outlive the set's counts; Recreate waits for it.
+    this.#pods.on({ deleted: (pod) => this.#podGone(pod) })
     await this.#queue.start()
   }
 
@@ -51,151 +63,127 @@ export class DeploymentController implements Component {
     return this.#queue.stop()
   }
 
+  #podGone(pod: Pod): void {
+    const parent = controllerOf(pod)
+    if (parent?.kind !== 'ReplicaSet') return
+    const set = this.#owned.children.get(`${pod.metadata.namespace}/${parent.name}`)
+    const owner = set === undefined ? undefined : controllerOf(set)
+    if (owner?.kind !== 'Deployment') return
+    const key = `${pod.metadata.namespace}/${owner.name}`
+    if (this.#owned.owners.get(key)?.spec?.strategy?.type === 'Recreate') this.#queue.add(key)
+  }
+
   async #sync(key: string): Promise<void> {
-    const deployment = this.#deployments.get(key)
+    const deployment = this.#owned.owners.get(key)
     if (deployment?.spec === undefined || deployment.metadata.uid === undefined) return
     if (deployment.metadata.deletionTimestamp !== undefined) return
-    const sets = this.#sets.byIndex('controller', deployment.metadata.uid)
-    const hash = shortHash(deployment.spec.template)
-    let current = sets.find((set) => set.metadata.labels?.[hashLabel] === hash)
+    const sets = await this.#owned.claim(deployment)
+    let current = currentSet(deployment, sets)
     const old = sets.filter((set) => set !== current)
-    const paused = deployment.spec.paused === true
-    if (!paused && (deployment.spec.strategy?.type !== 'Recreate' || drained(old))) {
-      current = await this.#ensureCurrent(deployment, current, old, hash)
+    if (deployment.spec.paused === true || wasScaled(deployment, sets)) {
+      await this.#resize(deployment, scaleOnly(deployment, current, old))
+    } else if (deployment.spec.strategy?.type === 'Recreate') {
+      current = await this.#recreate(deployment, current, old)
+    } else {
+      current = await this.#ensureCurrent(deployment, current, old)
+      await this.#resize(deployment, rollingStep(deployment, current, old))
     }
-    if (current !== undefined) await this.#scale(deployment, current, old)
-    else await Promise.all(old.map((set) => this.#resize(deployment, set, 0)))
     await this.#forgetHistory(deployment, old)
     await this.#writeStatus(key, deployment, current, old)
   }
 
+  async #recreate(
+    deployment: Deployment,
+    current: ReplicaSet | undefined,
+    old: ReplicaSet[],
+  ): Promise<ReplicaSet | undefined> {
+    const active = old.filter((set) => replicasOf(set) > 0)
+    await this.#resize(
+      deployment,
+      active.map((set) => ({ set, replicas: 0 })),
+    )
+    if (active.length > 0 || old.some((set) => this.#hasPods(set))) return current
+    const next = await this.#ensureCurrent(deployment, current, old)
+    await this.#resize(deployment, [{ set: next, replicas: deployment.spec?.replicas ?? 1 }])
+    return next
+  }
+
+  #hasPods(set: ReplicaSet): boolean {
+    const pods = this.#pods.byIndex('controller', set.metadata.uid ?? '')
+    return pods.some((pod) => !isEnded(pod))
+  }
+
+  /** The set of the present template, made when there is none, with the newest revision. */
   async #ensureCurrent(
     deployment: Deployment,
     current: ReplicaSet | undefined,
     old: ReplicaSet[],
-    hash: string,
   ): Promise<ReplicaSet> {
     const { client, events } = this.#context
     const highest = Math.max(0, ...old.map(revisionOf))
-    const revision = String(
-      current && revisionOf(current) > highest ? revisionOf(current) : highest + 1,
-    )
-    if (current === undefined) {
-      const spec = deployment.spec as NonNullable<Deployment['spec']>
-      const labels = { ...spec.template.metadata?.labels, [hashLabel]: hash }
-      const created = await client.create<ReplicaSet>(resources.replicasets, {
-        apiVersion: 'apps/v1',
-        kind: 'ReplicaSet',
-        metadata: {
-          name: `${deployment.metadata.name}-${hash}`,
-          namespace: deployment.metadata.namespace ?? 'default',
-          labels,
-          annotations: {
-            ...copiedAnnotations(deployment),
-            [revisionAnnotation]: revision,
-            'deployment.kubernetes.io/desired-replicas': String(spec.replicas ?? 1),
-          },
-          ownerReferences: [ownedBy(deployment)],
-        },
-        spec: {
-          replicas: old.length === 0 ? (spec.replicas ?? 1) : 0,
-          minReadySeconds: spec.minReadySeconds ?? 0,
-          selector: {
-            ...spec.selector,
-            matchLabels: { ...spec.selector.matchLabels, [hashLabel]: hash },
-          },
-          template: { ...spec.template, metadata: { ...spec.template.metadata, labels } },
-        },
-      })
-      if (old.length === 0) {
-        const text = `Scaled up replica set ${created.metadata.name} from 0 to ${created.spec?.replicas}`
+    const own = current === undefined ? 0 : revisionOf(current)
+    const revision = String(own > highest ? own : highest + 1)
+    let result = current
+    if (result === undefined) {
+      const replicas = old.length === 0 ? (deployment.spec?.replicas ?? 1) : 0
+      const wanted = newSet(deployment, revision, replicas)
+      result = await client.create<ReplicaSet>(resources.replicasets, wanted)
+      if (replicas > 0) {
+        const text = `Scaled up replica set ${result.metadata.name} from 0 to ${replicas}`
         events.record(deployment, 'Normal', 'ScalingReplicaSet', text)
       }
-      current = created
-    } else if (current.metadata.annotations?.[revisionAnnotation] !== revision) {
-      current = await client.patch<ReplicaSet>(
-        resources.replicasets,
-        current.metadata.namespace,
-        current.metadata.name,
-        'merge',
-        { metadata: { annotations: { [revisionAnnotation]: revision } } },
-      )
+    } else {
+      const wanted = { ...copiedAnnotations(deployment), [revisionAnnotation]: revision }
+      result = await this.#annotate(result, wanted)
     }
     if (deployment.metadata.annotations?.[revisionAnnotation] !== revision) {
-      await client.patch(
-        resources.deployments,
-        deployment.metadata.namespace,
-        deployment.metadata.name,
-        'merge',
-        {
-          metadata: { annotations: { [revisionAnnotation]: revision } },
-        },
-      )
+      const { namespace, name } = deployment.metadata
+      const body = { metadata: { annotations: { [revisionAnnotation]: revision } } }
+      await client.patch(resources.deployments, namespace, name, 'merge', body)
     }
-    return current
+    return result
   }
 
-  async #scale(deployment: Deployment, current: ReplicaSet, old: ReplicaSet[]): Promise<void> {
-    const spec = deployment.spec
-    const wanted = spec?.replicas ?? 1
-    const present = current.spec?.replicas ?? 0
-    const active = old.filter((set) => (set.spec?.replicas ?? 0) > 0)
-    if (spec?.strategy?.type === 'Recreate' || active.length === 0) {
-      for (const set of active) await this.#resize(deployment, set, 0)
-      if (present !== wanted && drained(old)) await this.#resize(deployment, current, wanted)
-      return
-    }
-    const rolling = spec?.strategy?.rollingUpdate
-    const surge = portion(rolling?.maxSurge, wanted, true)
-    let unavailable = portion(rolling?.maxUnavailable, wanted, false)
-    if (surge === 0 && unavailable === 0) unavailable = 1
-    const total = [current, ...active].reduce((sum, set) => sum + (set.spec?.replicas ?? 0), 0)
-    const room = wanted + surge - total
-    if (present > wanted) await this.#resize(deployment, current, wanted)
-    else if (present < wanted && room > 0) {
-      await this.#resize(deployment, current, present + Math.min(room, wanted - present))
-    }
-    const available = [current, ...active].reduce(
-      (sum, set) => sum + (set.status?.availableReplicas ?? 0),
-      0,
-    )
-    // Old pods that never got ready may go at once; ready ones only while enough others are.
-    let spare = available - (wanted - unavailable)
-    for (const set of active.toSorted((a, b) => revisionOf(a) - revisionOf(b))) {
-      const replicas = set.spec?.replicas ?? 0
-      const unready = replicas - (set.status?.availableReplicas ?? 0)
-      const removable = Math.min(replicas, Math.max(0, unready) + Math.max(0, spare))
-      if (removable === 0) continue
-      await this.#resize(deployment, set, replicas - removable)
-      spare -= Math.max(0, removable - Math.max(0, unready))
-    }
+  async #annotate(set: ReplicaSet, wanted: Record<string, string>): Promise<ReplicaSet> {
+    const { annotations = {}, namespace, name } = set.metadata
+    if (Object.entries(wanted).every(([key, value]) => annotations[key] === value)) return set
+    const body = { metadata: { annotations: wanted } }
+    return this.#context.client.patch(resources.replicasets, namespace, name, 'merge', body)
   }
 
-  async #resize(deployment: Deployment, set: ReplicaSet, replicas: number): Promise<void> {
-    const before = set.spec?.replicas ?? 0
-    if (before === replicas) return
+  async #resize(deployment: Deployment, steps: readonly Resize[]): Promise<void> {
     const { client, events } = this.#context
-    await client.patch(resources.replicasets, set.metadata.namespace, set.metadata.name, 'merge', {
-      metadata: { resourceVersion: set.metadata.resourceVersion },
-      spec: { replicas },
-    })
-    const direction = replicas > before ? 'up' : 'down'
-    const text = `Scaled ${direction} replica set ${set.metadata.name} from ${before} to ${replicas}`
-    events.record(deployment, 'Normal', 'ScalingReplicaSet', text)
+    const annotations = sizeAnnotations(deployment)
+    for (const { set, replicas } of steps) {
+      const before = replicasOf(set)
+      const known = set.metadata.annotations ?? {}
+      const sized = Object.entries(annotations).every(([key, value]) => known[key] === value)
+      if (before === replicas && sized) continue
+      const { namespace, name, resourceVersion } = set.metadata
+      await client.patch(resources.replicasets, namespace, name, 'merge', {
+        metadata: { resourceVersion, annotations },
+        spec: { replicas },
+      })
+      if (before === replicas) continue
+      const direction = replicas > before ? 'up' : 'down'
+      const text = `Scaled ${direction} replica set ${name} from ${before} to ${replicas}`
+      events.record(deployment, 'Normal', 'ScalingReplicaSet', text)
+    }
   }
 
   async #forgetHistory(deployment: Deployment, old: ReplicaSet[]): Promise<void> {
     const limit = deployment.spec?.revisionHistoryLimit ?? 10
-    const idle = old.filter((set) => set.spec?.replicas === 0 && (set.status?.replicas ?? 0) === 0)
+    const idle = old.filter(
+      (set) =>
+        set.spec?.replicas === 0 &&
+        (set.status?.replicas ?? 0) === 0 &&
+        set.metadata.deletionTimestamp === undefined,
+    )
     const surplus = idle
       .toSorted((a, b) => revisionOf(a) - revisionOf(b))
       .slice(0, Math.max(0, idle.length - limit))
-    for (const set of surplus) {
-      await this.#context.client.delete(
-        resources.replicasets,
-        set.metadata.namespace,
-        set.metadata.name,
-      )
+    for (const { metadata } of surplus) {
+      await this.#context.client.delete(resources.replicasets, metadata.namespace, metadata.name)
     }
   }
 
@@ -214,24 +202,4 @@ export class DeploymentController implements Component {
     const deadline = progressDeadlineMs(deployment, status, nowMs)
     if (deadline !== undefined) this.#queue.addAfter(key, deadline + 1000)
   }
-}
-
-function revisionOf(set: ReplicaSet): number {
-  return Number(set.metadata.annotations?.[revisionAnnotation] ?? 0)
-}
-
-function drained(sets: ReplicaSet[]): boolean {
-  return sets.every((set) => (set.spec?.replicas ?? 0) === 0 && (set.status?.replicas ?? 0) === 0)
-}
-
-/** A ReplicaSet carries its Deployment's annotations, but not those which describe the Deployment itself. */
-function copiedAnnotations(deployment: Deployment): Record<string, string> {
-  const { annotations = {} } = deployment.metadata
-  return Object.fromEntries(
-    Object.entries(annotations).filter(
-      ([key]) =>
-        key !== 'kubectl.kubernetes.io/last-applied-configuration' &&
-        !key.startsWith('deployment.kubernetes.io/'),
-    ),
-  )
 }

@@ -14,6 +14,7 @@ const serviceLabel = 'kubernetes.io/service-name'
 const managedLabel = 'endpointslice.kubernetes.io/managed-by'
 const manager = 'endpointslice-controller.k8s.io'
 const endpointsMax = 100
+const byLabel = 'label'
 
 interface Endpoint {
   addresses: string[]
@@ -44,8 +45,12 @@ export class EndpointSliceController implements Component {
     this.#services = context.informers.of(resources.services)
     this.#pods = context.informers.of(resources.pods)
     this.#slices = context.informers.of(resources.endpointslices)
-    this.#services.addIndex('namespace', (service) => [service.metadata.namespace ?? ''])
-    this.#pods.addIndex('namespace', (pod) => [pod.metadata.namespace ?? ''])
+    this.#services.addIndex(byLabel, (service) => firstPair(service) ?? [])
+    this.#pods.addIndex(byLabel, ({ metadata }) =>
+      Object.entries(metadata.labels ?? {}).map(([key, value]) =>
+        labelKey(metadata.namespace, key, value),
+      ),
+    )
     this.#slices.addIndex('service', (slice) => [
       `${slice.metadata.namespace}/${slice.metadata.labels?.[serviceLabel]}`,
     ])
@@ -83,8 +88,11 @@ export class EndpointSliceController implements Component {
   }
 
   #podChanged(pod: Pod): void {
-    for (const service of this.#services.byIndex('namespace', pod.metadata.namespace ?? '')) {
-      if (selects(service, pod)) this.#queue.add(objectKey(service))
+    const { labels = {}, namespace } = pod.metadata
+    for (const [key, value] of Object.entries(labels)) {
+      for (const service of this.#services.byIndex(byLabel, labelKey(namespace, key, value))) {
+        if (selects(service, pod)) this.#queue.add(objectKey(service))
+      }
     }
   }
 
@@ -116,7 +124,8 @@ export class EndpointSliceController implements Component {
     const slices = new Map<string, Slice>()
     if (service.spec?.selector === undefined || service.spec.type === 'ExternalName') return slices
     const groups = new Map<string, { ports: SlicePort[]; pods: Pod[] }>()
-    for (const pod of this.#pods.byIndex('namespace', service.metadata.namespace ?? '')) {
+    const [pair = ''] = firstPair(service) ?? []
+    for (const pod of this.#pods.byIndex(byLabel, pair)) {
       if (!selects(service, pod) || pod.status?.podIP === undefined || ended(pod)) continue
       const ports = resolvePorts(service.spec.ports ?? [], pod)
       const group = JSON.stringify(ports)
@@ -142,6 +151,17 @@ export class EndpointSliceController implements Component {
 
 function serviceKey(slice: KubeObject): string {
   return `${slice.metadata.namespace}/${slice.metadata.labels?.[serviceLabel]}`
+}
+
+function labelKey(namespace: string | undefined, key: string, value: string): string {
+  return `${namespace}/${key}=${value}`
+}
+
+/** Whatever a Service selects has this label: so neither side looks through all of the other. */
+function firstPair(service: Service): [string] | undefined {
+  const pairs = Object.entries(service.spec?.selector ?? {})
+  const [first] = pairs.toSorted(([a], [b]) => (a < b ? -1 : 1))
+  return first === undefined ? undefined : [labelKey(service.metadata.namespace, ...first)]
 }
 
 function selects(service: Service, pod: Pod): boolean {

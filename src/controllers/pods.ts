@@ -1,15 +1,15 @@
 /** What controllers that own pods share: names, the pod from a template, comparing statuses. */
 import { isDeepStrictEqual } from 'node:util'
-import type { KubeObject } from '../kube/index.ts'
-import type { Pod, PodTemplate } from './workload-types.ts'
+import { controllerReference, type KubeObject } from '../kube/index.ts'
+import { isReady, type Pod, type PodTemplate } from './workload-types.ts'
 
 /** The alphabet of Kubernetes' generated names: no vowels, so that no words appear. */
 const alphabet = 'bcdfghjklmnpqrstvwxz2456789'
 
-export function randomSuffix(length = 5): string {
+export function randomSuffix(random: () => number, length = 5): string {
   let text = ''
   for (let index = 0; index < length; index++) {
-    text += alphabet[Math.floor(Math.random() * alphabet.length)] ?? ''
+    text += alphabet[Math.floor(random() * alphabet.length)] ?? ''
   }
   return text
 }
@@ -36,34 +36,28 @@ function stableJson(value: unknown): string {
   )
 }
 
-/** A new pod of the owner, named `<owner>-<5 letters>`. */
-export function podFromTemplate(owner: KubeObject, template: PodTemplate, nodeName?: string): Pod {
-  const prefix = owner.metadata.name.slice(0, 57)
+/** A new pod of the owner, named `<base>-<5 letters>`; the base is the owner's name unless given. */
+export function podFromTemplate(
+  owner: KubeObject,
+  template: PodTemplate,
+  random: () => number,
+  base: string = owner.metadata.name,
+): Pod {
+  const prefix = base.slice(0, 57)
   return {
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: {
-      name: `${prefix}-${randomSuffix()}`,
+      name: `${prefix}-${randomSuffix(random)}`,
       generateName: `${prefix}-`,
       namespace: owner.metadata.namespace ?? 'default',
       labels: { ...template.metadata?.labels },
       ...(template.metadata?.annotations
         ? { annotations: { ...template.metadata.annotations } }
         : {}),
-      ownerReferences: [ownedBy(owner)],
+      ownerReferences: [controllerReference(owner)],
     },
-    spec: nodeName === undefined ? template.spec : { ...template.spec, nodeName },
-  }
-}
-
-export function ownedBy(owner: KubeObject) {
-  return {
-    apiVersion: owner.apiVersion,
-    kind: owner.kind,
-    name: owner.metadata.name,
-    uid: owner.metadata.uid ?? '',
-    controller: true,
-    blockOwnerDeletion: true,
+    spec: template.spec,
   }
 }
 
@@ -97,6 +91,19 @@ export function portion(
   return roundUp ? Math.ceil(exact) : Math.floor(exact)
 }
 
-export function kubeTime(nowMs: number): string {
-  return `${new Date(nowMs).toISOString().slice(0, 19)}Z`
+/** Ready, and for as long as the owner asks. */
+export function isAvailable(pod: Pod, minReadySeconds: number, nowMs: number): boolean {
+  return isReady(pod) && conditionAgeMs(pod, 'Ready', nowMs) >= minReadySeconds * 1000
+}
+
+/** When the next of these pods becomes available by age alone; undefined: none will. */
+export function availableInMs(
+  pods: readonly Pod[],
+  minReadySeconds: number,
+  nowMs: number,
+): number | undefined {
+  const waits = pods
+    .filter((pod) => isReady(pod) && !isAvailable(pod, minReadySeconds, nowMs))
+    .map((pod) => minReadySeconds * 1000 - conditionAgeMs(pod, 'Ready', nowMs))
+  return waits.length === 0 ? undefined : Math.min(...waits) + 100
 }

@@ -1,33 +1,32 @@
-/** ReplicaSet → Pods: keeps the wanted number, adopts by ownerReference, counts for the status. */
+/** ReplicaSet → Pods: keeps the wanted number and counts for the status. */
 import type { Component } from '../base/index.ts'
-import { type Informer, objectKey, WorkQueue } from '../client/index.ts'
-import { ApiError, resources } from '../kube/index.ts'
-import { type ControllerContext, Expectations } from './context.ts'
-import { conditionAgeMs, podFromTemplate, sameStatus } from './pods.ts'
-import {
-  controllerOf,
-  isActive,
-  isReady,
-  type Pod,
-  type PodTemplate,
-  type ReplicaSet,
-} from './workload-types.ts'
-
-/** How many pods one pass creates or deletes; the rest follows when these are seen. */
-const burst = 50
+import { WorkQueue } from '../client/index.ts'
+import { type Condition, formatTime, resources, withCondition } from '../kube/index.ts'
+import type { ControllerContext } from './context.ts'
+import { limits } from './limits.ts'
+import { Owned } from './owned.ts'
+import { PodControl } from './pod-control.ts'
+import { availableInMs, isAvailable, podFromTemplate, sameStatus } from './pods.ts'
+import { isActive, isReady, type Pod, type ReplicaSet } from './workload-types.ts'
 
 export class ReplicaSetController implements Component {
   readonly #context: ControllerContext
-  readonly #sets: Informer<ReplicaSet>
-  readonly #pods: Informer<Pod>
+  readonly #owned: Owned<ReplicaSet, Pod>
+  readonly #control: PodControl
   readonly #queue: WorkQueue
-  readonly #expectations: Expectations
 
   constructor(context: ControllerContext) {
     this.#context = context
-    this.#sets = context.informers.of(resources.replicasets)
-    this.#pods = context.informers.of(resources.pods)
-    this.#expectations = new Expectations(context.clock)
+    this.#control = new PodControl(context)
+    this.#owned = new Owned<ReplicaSet, Pod>({
+      context,
+      kind: 'ReplicaSet',
+      ownerResource: resources.replicasets,
+      childResource: resources.pods,
+      selectorOf: (set) => set.spec?.selector,
+      wake: (key) => this.#queue.add(key),
+      onChild: (key, pod, change) => this.#control.seen(key, pod, change),
+    })
     this.#queue = new WorkQueue({
       name: 'replicaset controller',
       work: (key) => this.#sync(key),
@@ -35,21 +34,10 @@ export class ReplicaSetController implements Component {
       logger: context.logger,
       concurrency: 4,
     })
-    this.#pods.addIndex('controller', (pod) => controllerUid(pod))
   }
 
   async start(): Promise<void> {
-    this.#sets.on({
-      added: (set) => this.#queue.add(objectKey(set)),
-      updated: (set) => this.#queue.add(objectKey(set)),
-      deleted: (set) => this.#expectations.forget(objectKey(set)),
-    })
-    this.#pods.on({
-      added: (pod) => this.#podChanged(pod, `+${pod.metadata.name}`),
-      updated: (pod) =>
-        this.#podChanged(pod, pod.metadata.deletionTimestamp && `-${pod.metadata.name}`),
-      deleted: (pod) => this.#podChanged(pod, `-${pod.metadata.name}`),
-    })
+    this.#owned.listen()
     await this.#queue.start()
   }
 
@@ -57,99 +45,87 @@ export class ReplicaSetController implements Component {
     return this.#queue.stop()
   }
 
-  #podChanged(pod: Pod, token: string | undefined): void {
-    const owner = controllerOf(pod)
-    if (owner?.kind !== 'ReplicaSet') return
-    const key = `${pod.metadata.namespace}/${owner.name}`
-    if (token !== undefined) this.#expectations.seen(key, token)
-    this.#queue.add(key)
-  }
-
   async #sync(key: string): Promise<void> {
-    const set = this.#sets.get(key)
-    if (set?.spec === undefined || set.metadata.uid === undefined) return
-    const pods = this.#pods.byIndex('controller', set.metadata.uid).filter(isActive)
-    if (set.metadata.deletionTimestamp === undefined && this.#expectations.satisfied(key)) {
+    const set = this.#owned.owners.get(key)
+    if (set?.spec === undefined) return this.#control.forget(key)
+    const pods = (await this.#owned.claim(set)).filter(isActive)
+    let failure: Error | undefined
+    if (set.metadata.deletionTimestamp === undefined && this.#control.settled(key)) {
       const missing = (set.spec.replicas ?? 1) - pods.length
-      if (missing > 0) await this.#create(key, set, set.spec.template, Math.min(missing, burst))
-      else if (missing < 0) await this.#remove(key, set, pods, Math.min(-missing, burst))
+      failure = await this.#scale(key, set, pods, missing).then(
+        () => undefined,
+        (error: Error) => error,
+      )
     }
-    await this.#writeStatus(key, set, pods)
+    await this.#writeStatus(key, set, pods, failure)
+    if (failure !== undefined) throw failure
   }
 
-  async #create(key: string, set: ReplicaSet, template: PodTemplate, count: number): Promise<void> {
-    const { client, events } = this.#context
-    await Promise.all(
-      Array.from({ length: count }, async () => {
-        const pod = podFromTemplate(set, template)
-        this.#expectations.expect(key, `+${pod.metadata.name}`)
-        try {
-          await client.create(resources.pods, pod)
-          events.record(set, 'Normal', 'SuccessfulCreate', `Created pod: ${pod.metadata.name}`)
-        } catch (error) {
-          this.#expectations.seen(key, `+${pod.metadata.name}`)
-          // The namespace is being emptied, and this set with it.
-          if (namespaceTerminating(error)) return
-          events.record(
-            set,
-            'Warning',
-            'FailedCreate',
-            `Error creating: ${(error as Error).message}`,
-          )
-          throw error
-        }
-      }),
-    )
+  async #scale(key: string, set: ReplicaSet, pods: Pod[], missing: number): Promise<void> {
+    const { random } = this.#context
+    const template = set.spec?.template
+    if (missing > 0 && template !== undefined) {
+      const count = Math.min(missing, limits.podBurst)
+      const made = Array.from({ length: count }, () => podFromTemplate(set, template, random))
+      await Promise.all(made.map((pod) => this.#control.create(key, set, pod)))
+    } else if (missing < 0) {
+      const surplus = leastUsefulFirst(pods).slice(0, Math.min(-missing, limits.podBurst))
+      await Promise.all(surplus.map((pod) => this.#control.delete(key, set, pod)))
+    }
   }
 
-  async #remove(key: string, set: ReplicaSet, pods: Pod[], count: number): Promise<void> {
-    const { client, events } = this.#context
-    // The least useful first: not ready, then the youngest.
-    const order = pods.toSorted(
-      (a, b) =>
-        Number(isReady(a)) - Number(isReady(b)) ||
-        (b.metadata.creationTimestamp ?? '').localeCompare(a.metadata.creationTimestamp ?? ''),
-    )
-    await Promise.all(
-      order.slice(0, count).map(async (pod) => {
-        this.#expectations.expect(key, `-${pod.metadata.name}`)
-        await client.delete(resources.pods, pod.metadata.namespace, pod.metadata.name)
-        events.record(set, 'Normal', 'SuccessfulDelete', `Deleted pod: ${pod.metadata.name}`)
-      }),
-    )
-  }
-
-  async #writeStatus(key: string, set: ReplicaSet, pods: Pod[]): Promise<void> {
-    const minReadyMs = (set.spec?.minReadySeconds ?? 0) * 1000
-    const ready = pods.filter(isReady)
-    const ages = ready.map((pod) => conditionAgeMs(pod, 'Ready', this.#context.clock.now()))
-    const available = ages.filter((age) => age >= minReadyMs)
-    if (available.length < ready.length)
-      this.#queue.addAfter(key, minReadyMs - Math.max(0, ...ages) + 100)
+  async #writeStatus(
+    key: string,
+    set: ReplicaSet,
+    pods: Pod[],
+    failure: Error | undefined,
+  ): Promise<void> {
+    const { client, clock } = this.#context
+    const minReadySeconds = set.spec?.minReadySeconds ?? 0
+    const now = clock.now()
+    const soon = availableInMs(pods, minReadySeconds, now)
+    if (soon !== undefined) this.#queue.addAfter(key, soon)
+    const labels = Object.entries(set.spec?.template.metadata?.labels ?? {})
+    const conditions = this.#conditions(set, failure)
     const status = {
       replicas: pods.length,
-      fullyLabeledReplicas: pods.length,
-      readyReplicas: ready.length,
-      availableReplicas: available.length,
+      fullyLabeledReplicas: pods.filter((pod) =>
+        labels.every(([name, value]) => pod.metadata.labels?.[name] === value),
+      ).length,
+      readyReplicas: pods.filter(isReady).length,
+      availableReplicas: pods.filter((pod) => isAvailable(pod, minReadySeconds, now)).length,
       observedGeneration: set.metadata.generation ?? 0,
+      ...(conditions.length === 0 ? {} : { conditions }),
     }
-    if (sameStatus(set.status, status)) return
-    await this.#context.client.update(
-      resources.replicasets,
-      { ...set, status },
-      { subresource: 'status' },
-    )
+    const cleared = conditions.length === 0 && (set.status?.conditions ?? []).length > 0
+    if (!cleared && sameStatus(set.status, status)) return
+    await client.update(resources.replicasets, { ...set, status }, { subresource: 'status' })
+  }
+
+  /** Tells on the object itself why pods can't be made. */
+  #conditions(set: ReplicaSet, failure: Error | undefined): readonly Condition[] {
+    const present = (set.status?.conditions ?? []) as readonly Condition[]
+    const others = present.filter(({ type }) => type !== 'ReplicaFailure')
+    if (failure === undefined) return this.#control.settled(keyOfSet(set)) ? others : present
+    const condition: Condition = {
+      type: 'ReplicaFailure',
+      status: 'True',
+      reason: 'FailedCreate',
+      message: failure.message,
+    }
+    return withCondition(present, condition, formatTime(this.#context.clock.now()))
   }
 }
 
-function namespaceTerminating(error: unknown): boolean {
-  return (
-    error instanceof ApiError &&
-    error.status.details?.causes?.some((cause) => cause.reason === 'NamespaceTerminating') === true
-  )
+function keyOfSet(set: ReplicaSet): string {
+  return `${set.metadata.namespace}/${set.metadata.name}`
 }
 
-export function controllerUid(pod: Pod): string[] {
-  const owner = controllerOf(pod)
-  return owner === undefined ? [] : [owner.uid]
+/** Not ready before ready, then the youngest. */
+function leastUsefulFirst(pods: readonly Pod[]): Pod[] {
+  return pods.toSorted(
+    (a, b) =>
+      Number(isReady(a)) - Number(isReady(b)) ||
+      (b.metadata.creationTimestamp ?? '').localeCompare(a.metadata.creationTimestamp ?? ''),
+  )
 }

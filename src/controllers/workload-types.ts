@@ -1,10 +1,5 @@
 /** The parts of workload kinds that the controllers read and write. */
-import type { KubeObject, OwnerReference } from '../kube/index.ts'
-
-export interface LabelSelector {
-  matchLabels?: Record<string, string>
-  matchExpressions?: { key: string; operator: string; values?: string[] }[]
-}
+import type { KubeObject, LabelSelector } from '../kube/index.ts'
 
 export interface PodTemplate {
   metadata?: { labels?: Record<string, string>; annotations?: Record<string, string> }
@@ -17,13 +12,25 @@ export interface ContainerPort {
   protocol?: string
 }
 
+export interface Container {
+  name: string
+  ports?: ContainerPort[]
+  env?: unknown[]
+  resources?: {
+    requests?: Record<string, string | number>
+    limits?: Record<string, string | number>
+  }
+}
+
 export interface PodSpec {
   nodeName?: string
+  nodeSelector?: Record<string, string>
+  volumes?: { name: string; [source: string]: unknown }[]
   hostname?: string
   subdomain?: string
   hostNetwork?: boolean
-  containers?: { name: string; ports?: ContainerPort[] }[]
-  initContainers?: { name: string; restartPolicy?: string; ports?: ContainerPort[] }[]
+  containers?: Container[]
+  initContainers?: (Container & { restartPolicy?: string })[]
   [field: string]: unknown
 }
 
@@ -36,8 +43,24 @@ export interface Condition {
   lastUpdateTime?: string
 }
 
+export interface ContainerState {
+  waiting?: { reason?: string; message?: string }
+  running?: { startedAt?: string }
+  terminated?: { exitCode: number; finishedAt?: string }
+}
+
+export interface ContainerStatus {
+  name: string
+  restartCount?: number
+  state?: ContainerState
+}
+
 export interface PodStatus {
   phase?: string
+  reason?: string
+  startTime?: string
+  containerStatuses?: ContainerStatus[]
+  initContainerStatuses?: ContainerStatus[]
   podIP?: string
   podIPs?: { ip: string }[]
   conditions?: Condition[]
@@ -58,6 +81,7 @@ export interface ReplicaSetStatus {
   readyReplicas?: number
   availableReplicas?: number
   observedGeneration?: number
+  conditions?: Condition[]
 }
 
 export type ReplicaSet = KubeObject<ReplicaSetSpec, ReplicaSetStatus>
@@ -75,7 +99,6 @@ export interface DeploymentSpec extends ReplicaSetSpec {
 export interface DeploymentStatus extends Partial<ReplicaSetStatus> {
   updatedReplicas?: number
   unavailableReplicas?: number
-  conditions?: Condition[]
 }
 
 export type Deployment = KubeObject<DeploymentSpec, DeploymentStatus>
@@ -83,10 +106,38 @@ export type Deployment = KubeObject<DeploymentSpec, DeploymentStatus>
 export interface DaemonSetSpec {
   selector: LabelSelector
   template: PodTemplate
-  updateStrategy?: { type?: string }
+  minReadySeconds?: number
+  revisionHistoryLimit?: number
+  updateStrategy?: {
+    type?: string
+    rollingUpdate?: { maxSurge?: number | string; maxUnavailable?: number | string }
+  }
 }
 
 export type DaemonSet = KubeObject<DaemonSetSpec, Record<string, number>>
+
+export interface StatefulSetSpec extends ReplicaSetSpec {
+  serviceName?: string
+  podManagementPolicy?: 'OrderedReady' | 'Parallel'
+  revisionHistoryLimit?: number
+  ordinals?: { start?: number }
+  updateStrategy?: {
+    type?: string
+    rollingUpdate?: { partition?: number; maxUnavailable?: number | string }
+  }
+  persistentVolumeClaimRetentionPolicy?: { whenDeleted?: string; whenScaled?: string }
+  volumeClaimTemplates?: KubeObject[]
+}
+
+export interface StatefulSetStatus extends Partial<ReplicaSetStatus> {
+  currentReplicas?: number
+  updatedReplicas?: number
+  currentRevision?: string
+  updateRevision?: string
+  collisionCount?: number
+}
+
+export type StatefulSet = KubeObject<StatefulSetSpec, StatefulSetStatus>
 
 export interface ServicePort {
   name?: string
@@ -106,16 +157,16 @@ export interface ServiceSpec {
 
 export type Service = KubeObject<ServiceSpec>
 
-export function controllerOf(object: KubeObject): OwnerReference | undefined {
-  return object.metadata.ownerReferences?.find((owner) => owner.controller === true)
-}
-
 export function isReady(pod: Pod): boolean {
   return pod.status?.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') ?? false
 }
 
+/** All its containers have ended for good. */
+export function isEnded(pod: Pod): boolean {
+  return pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed'
+}
+
 /** Neither deleted nor ended. */
 export function isActive(pod: Pod): boolean {
-  const phase = pod.status?.phase
-  return pod.metadata.deletionTimestamp === undefined && phase !== 'Succeeded' && phase !== 'Failed'
+  return pod.metadata.deletionTimestamp === undefined && !isEnded(pod)
 }
