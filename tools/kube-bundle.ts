@@ -31,7 +31,7 @@ function kubernetesBundle(file: string): KubernetesBundle {
     if (definitions[name] !== undefined) return
     const from = source[name]
     if (from === undefined) throw new Error(`${file} has no definition ${name}`)
-    const node = definitionOverrides[name] ?? fromOpenApi(from, refName)
+    const node = definitionOverrides[name] ?? fromOpenApi(from, { refName })
     definitions[name] = node
     forEachRef(node, take)
   }
@@ -117,7 +117,7 @@ function crdFacts(crd: Json, source: CrdFacts['source']): CrdFacts {
         Object.fromEntries(Object.entries(column).filter(([key]) => key !== 'description')),
       ),
       subresources: (version['subresources'] ?? {}) as Json,
-      schema: fromOpenApi((version['schema'] as Json)['openAPIV3Schema'] as Json, refName),
+      schema: fromOpenApi((version['schema'] as Json)['openAPIV3Schema'] as Json, { refName }),
     })),
   }
 }

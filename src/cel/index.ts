@@ -2,6 +2,7 @@
 export type { Variable } from './compiler.ts'
 export { CelEnvironment, type Outcome, Program } from './environment.ts'
 export { CelCompileError, CelCostError, CelError } from './errors.ts'
+export { type Extent, estimateCost } from './estimate.ts'
 export { valueOfJson } from './json.ts'
 export { parseDuration, parseTimestamp } from './library/time.ts'
 export { type FunctionDeclaration, fn, type Library, method, parsingCost } from './library.ts'

@@ -9,6 +9,8 @@ export interface BuiltinCrdOptions {
   readonly gatewayChannel?: 'standard' | 'experimental'
 }
 
+const keptByHelm = { 'helm.sh/resource-policy': 'keep' }
+
 /** `apiextensions.k8s.io/v1` objects without status, in the order of their names. */
 export function builtinCrds(options: BuiltinCrdOptions = {}): CrdObject[] {
   const channel = options.gatewayChannel ?? 'experimental'
@@ -21,7 +23,9 @@ export function builtinCrds(options: BuiltinCrdOptions = {}): CrdObject[] {
 }
 
 function crdObject(facts: CrdFacts, linker: Linker): CrdObject {
-  const { group, names, scope } = facts
+  const { group, names, scope, source } = facts
+  // Uninstalling Istio's charts leaves the definitions, and so everybody's objects, in place.
+  const annotations = source === 'istio' ? keptByHelm : facts.annotations
   const filled = (map: Record<string, string>) => Object.keys(map).length > 0
   return {
     apiVersion: 'apiextensions.k8s.io/v1',
@@ -29,7 +33,7 @@ function crdObject(facts: CrdFacts, linker: Linker): CrdObject {
     metadata: {
       name: `${names.plural}.${group}`,
       ...(filled(facts.labels) ? { labels: facts.labels } : {}),
-      ...(filled(facts.annotations) ? { annotations: facts.annotations } : {}),
+      ...(filled(annotations) ? { annotations } : {}),
     },
     spec: {
       conversion: { strategy: 'None' },

@@ -3,6 +3,31 @@ import { type FieldError, fieldDuplicate, fieldInvalid } from '../kube/index.ts'
 import { isMap, type Json } from './json.ts'
 import type { SchemaNode } from './types.ts'
 
+/** Whether there is anything to complain about. */
+export function hasDuplicates(node: SchemaNode, list: readonly unknown[]): boolean {
+  if (list.length < 2) return false
+  const seen = new Set<unknown>()
+  for (const item of list) {
+    const known = seen.size
+    seen.add(node.listType === 'map' ? keyText(node, item) : valueText(item))
+    if (seen.size === known) return true
+  }
+  return false
+}
+
+/** The key of an element as one value to compare. Nearly all lists have one key. */
+function keyText(node: SchemaNode, item: unknown): unknown {
+  const [name, ...others] = node.listMapKeys ?? []
+  if (name !== undefined && others.length === 0 && isMap(item) && typeof item[name] === 'string') {
+    return item[name]
+  }
+  return `\0${stable(listKey(node, item))}`
+}
+
+function valueText(item: unknown): unknown {
+  return typeof item === 'string' ? item : `\0${stable(item)}`
+}
+
 /** One complaint for each value that is there more than once, at its second place, as upstream. */
 export function duplicateErrors(
   node: SchemaNode,

@@ -4,6 +4,7 @@
  * changed. The full documents upstream serves are fifteen times larger and nobody reads the rest.
  */
 import { apiVersionOf, type GroupVersion } from '../kube/index.ts'
+import { describe } from './descriptions.ts'
 import type { Json } from './json.ts'
 import { toOpenApi } from './openapi-node.ts'
 import type { SchemaRegistry } from './schema-registry.ts'
@@ -83,6 +84,7 @@ class SchemaWriter {
     const { gvk, node } = kind
     const name = node.name ?? customName(kind)
     const schema = this.#write(node)
+    describe(kind, schema)
     schema['x-kubernetes-group-version-kind'] = [gvk]
     this.schemas[name] = schema
   }

@@ -44,19 +44,26 @@ function isMap(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/**
- * Reads a schema. Descriptions, examples and the like are left out.
- * @param refName what to call the target of a `$ref`; without it references are dropped
- */
-export function fromOpenApi(schema: unknown, refName?: (ref: unknown) => string): SchemaNode {
+export interface ReadOptions {
+  /** What to call the target of a `$ref`; without it references are dropped. */
+  readonly refName?: (ref: unknown) => string
+  /** Whether descriptions are kept; examples and the like never are. */
+  readonly descriptions?: boolean
+}
+
+/** Reads a schema. */
+export function fromOpenApi(schema: unknown, options: ReadOptions = {}): SchemaNode {
   const node: SchemaNode = {}
   if (!isMap(schema)) return node
-  const read = (child: unknown) => fromOpenApi(child, refName)
+  const { refName, descriptions = false } = options
+  const read = (child: unknown) => fromOpenApi(child, options)
   if (schema['$ref'] !== undefined && refName !== undefined) node.ref = refName(schema['$ref'])
   const type = schema['type']
   // JSON Schema writes optional fields as ["string", "null"]; here every optional field may be null.
   const name = Array.isArray(type) ? type.find((each) => each !== 'null') : type
   if (typeof name === 'string' && name !== '') node.type = name as SchemaType
+  const { description } = schema
+  if (descriptions && typeof description === 'string') node.description = description
   const target = node as Json
   for (const key of plain) if (schema[key] !== undefined) target[key] = schema[key]
   for (const [from, to] of extensions) if (schema[from] !== undefined) target[to] = schema[from]
@@ -99,6 +106,7 @@ export function toOpenApi(
     const $ref = refTo(child)
     return $ref === undefined ? toOpenApi(child, refTo) : { $ref }
   }
+  if (node.description !== undefined) schema['description'] = node.description
   writeType(node, schema)
   for (const key of plain) {
     if (key !== 'format' && node[key] !== undefined) schema[key] = node[key]

@@ -19,55 +19,66 @@ import type { KindSchema, SchemaNode } from './types.ts'
  * times of built-in kinds become canonical (`0.5` → `500m`).
  */
 export function applyDefaults(kind: KindSchema, object: unknown): void {
-  fill(kind.node, object, { builtin: !kind.custom, depth: 0 })
+  fill(kind.node, object, { builtin: !kind.custom }, 0)
 }
 
 interface Fill {
   readonly builtin: boolean
-  readonly depth: number
 }
 
-function fill(node: SchemaNode, value: unknown, at: Fill): void {
-  if (at.depth > maxDepth) return
-  const inner = { ...at, depth: at.depth + 1 }
+function fill(node: SchemaNode, value: unknown, at: Fill, depth: number): void {
+  if (depth > maxDepth) return
   if (Array.isArray(value)) {
     const { items } = node
     if (items === undefined) return
     for (const [i, item] of value.entries()) {
       if (at.builtin) value[i] = canonical(items, item)
-      fill(items, item, inner)
+      fill(items, item, at, depth + 1)
     }
     return
   }
   if (!isMap(value)) return
   dropNulls(node, value)
   const { properties, additionalProperties: values } = node
-  for (const [name, child] of Object.entries(properties ?? {})) {
-    if (child.default !== undefined && value[name] === undefined) {
-      value[name] = structuredClone(child.default)
-    }
-    if (value[name] !== undefined) fillField(child, value, name, inner)
+  for (const [name, content] of defaultedFields(node)) {
+    if (value[name] === undefined) value[name] = structuredClone(content)
   }
-  if (typeof values !== 'object') return
+  // An object has few of the fields which its kind declares.
   for (const key of Object.keys(value)) {
-    if (properties === undefined || !Object.hasOwn(properties, key)) {
-      fillField(values, value, key, inner)
-    }
+    const declared =
+      properties !== undefined && Object.hasOwn(properties, key) ? properties[key] : undefined
+    const child = declared ?? values
+    if (typeof child !== 'object') continue
+    const inner = value[key]
+    if (typeof inner === 'object' && inner !== null) fill(child, inner, at, depth + 1)
+    else if (at.builtin && child.format !== undefined) value[key] = canonical(child, inner)
   }
 }
 
-function fillField(node: SchemaNode, map: Json, key: string, at: Fill): void {
-  const value = map[key]
-  if (isMap(value) || Array.isArray(value)) fill(node, value, at)
-  else if (at.builtin && node.format !== undefined) map[key] = canonical(node, value)
+type Defaulted = readonly (readonly [string, unknown])[]
+const defaultsOf = new WeakMap<SchemaNode, Defaulted>()
+
+/** The declared fields with a default; most nodes have none. */
+function defaultedFields(node: SchemaNode): Defaulted {
+  let fields = defaultsOf.get(node)
+  if (fields === undefined) {
+    fields = Object.entries(node.properties ?? {})
+      .filter(([, child]) => child.default !== undefined)
+      .map(([name, child]) => [name, child.default] as const)
+    defaultsOf.set(node, fields)
+  }
+  return fields
 }
 
 function canonical(node: SchemaNode, value: unknown): unknown {
+  if (node.format === undefined) return value
   if (node.format === 'quantity') {
     if (typeof value === 'number') return normaliseQuantity(value)
     return typeof value === 'string' && isQuantity(value) ? normaliseQuantity(value) : value
   }
-  if (typeof value !== 'string' || !node.format?.startsWith('date-time')) return value
+  if (typeof value !== 'string' || !node.format.startsWith('date-time')) return value
+  // Nearly all times have this form already: they were read from the store.
+  if (node.format === 'date-time' && /^[\d-]{10}T[\d:]{8}Z$/.test(value)) return value
   const ms = parseTime(value)
   if (ms === undefined) return value
   if (node.format === 'date-time') return formatTime(ms)

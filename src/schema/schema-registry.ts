@@ -84,7 +84,7 @@ export class SchemaRegistry {
   }
 
   #customNode(schema: unknown, preserve: boolean): SchemaNode {
-    const node = fromOpenApi(schema)
+    const node = fromOpenApi(schema, { descriptions: true })
     if (!isMap(schema) || preserve) node.preserveUnknown = true
     node.type ??= 'object'
     const metadata = this.definition(objectMeta)

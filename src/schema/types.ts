@@ -56,6 +56,8 @@ export interface SchemaNode {
   /** `merge`, `replace`, `retainKeys`, or two of them joined by a comma. */
   patchStrategy?: string
   rules?: SchemaRule[]
+  /** Of a CRD's author, for `kubectl explain`; the bundles have none. */
+  description?: string
   /** The name of a shared definition; only in bundles, gone after loading. */
   ref?: string
   /** The definition which this node came from, such as `io.k8s.api.core.v1.Pod`. */

@@ -7,6 +7,8 @@ const ofEmbedded = ['apiVersion', 'kind', 'metadata']
 
 /** Paths of unknown fields, like `spec.junk` and `spec.containers[0].foo`, in document order. */
 export function unknownFields(kind: KindSchema, object: unknown): string[] {
+  // Paths are for people, and hardly any object has something to tell.
+  if (!hasUnknown(kind.node, object, 0)) return []
   const found: string[] = []
   walk(kind.node, object, { path: '', depth: 0, visit: (path) => found.push(path) })
   return found
@@ -21,6 +23,23 @@ export function prune(kind: KindSchema, object: unknown): string[] {
   }
   walk(kind.node, object, { path: '', depth: 0, visit })
   return found
+}
+
+function hasUnknown(node: SchemaNode, value: unknown, depth: number): boolean {
+  if (depth > maxDepth) return false
+  if (Array.isArray(value)) {
+    const { items } = node
+    return items !== undefined && value.some((item) => hasUnknown(items, item, depth + 1))
+  }
+  if (!isMap(value)) return false
+  for (const key of Object.keys(value)) {
+    const child = childNode(node, key)
+    if (child === undefined) return true
+    const inner = value[key]
+    if (child === 'any' || typeof inner !== 'object') continue
+    if (hasUnknown(child, inner, depth + 1)) return true
+  }
+  return false
 }
 
 interface Walk {

@@ -14,6 +14,7 @@ import {
   fieldTypeInvalid,
   type GroupVersionKind,
 } from '../kube/index.ts'
+import { accepts, type Explain } from './accept.ts'
 import { hasFormat } from './formats.ts'
 import { fieldPath, isMap, type Json, sameJson, typeOf } from './json.ts'
 import { maxDepth, maxFieldErrors } from './limits.ts'
@@ -31,9 +32,26 @@ interface Check {
 
 /** All complaints about an object, in the order of its fields; an empty list means valid. */
 export function validate(kind: KindSchema, object: unknown): FieldError[] {
+  const builtin = !kind.custom
+  const explain = builtin ? ofBuiltin : ofCustom
+  return accepts(kind.node, object, { builtin, explain }) ? [] : complaintsOf(kind, object)
+}
+
+/** What `validate` says, found by the walk alone. */
+export function complaintsOf(kind: KindSchema, object: unknown): FieldError[] {
   const errors: FieldError[] = []
   visit(kind.node, object, '', { errors, builtin: !kind.custom, depth: 0 })
   return errors.slice(0, maxFieldErrors)
+}
+
+const ofBuiltin: Explain = (node, value, depth) => isFine(node, value, { builtin: true, depth })
+const ofCustom: Explain = (node, value, depth) => isFine(node, value, { builtin: false, depth })
+
+function isFine(node: SchemaNode, value: unknown, check: Omit<Check, 'errors'>): boolean {
+  const errors: FieldError[] = []
+  // Where in an object this stands doesn't matter: there is no status, and nobody sees the path.
+  visit(node, value, 'spec', { ...check, errors })
+  return errors.length === 0
 }
 
 /**

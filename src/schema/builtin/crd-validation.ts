@@ -1,10 +1,9 @@
-/** Rules for CustomResourceDefinitions: names, versions, and schemas that must be structural. */
+/** Rules for CustomResourceDefinitions: names, versions, columns, subresources, schemas. */
 import { validateDns1035Label, validateDnsLabel, validateDnsSubdomain } from '../../kube/index.ts'
-import { asMap, type Json } from '../json.ts'
-import { maxDepth } from '../limits.ts'
-import { compilePattern } from '../patterns.ts'
+import { asMap, type Json, mapsOf, sameJson } from '../json.ts'
 import { checkRules } from '../rules/check.ts'
 import { Cursor } from './report.ts'
+import { structuralErrors } from './structural-validation.ts'
 
 export function crdErrors(object: Cursor, old: Json | undefined): void {
   const spec = object.child('spec')
@@ -13,11 +12,13 @@ export function crdErrors(object: Cursor, old: Json | undefined): void {
     object.required(spec === undefined ? 'spec' : 'spec.names')
     return
   }
-  if (spec.need('group')) spec.rule('group', validateDnsSubdomain)
-  if (names.need('plural')) names.rule('plural', validateDnsLabel)
-  if (names.need('kind')) {
-    names.rule('kind', (kind) => validateDns1035Label(kind.toLowerCase()))
+  if (spec.need('group')) {
+    spec.rule('group', validateDnsSubdomain)
+    if (spec.text('group')?.includes('.') === false) {
+      spec.invalid('group', 'should be a domain with at least one dot')
+    }
   }
+  nameErrors(names)
   if (!['Namespaced', 'Cluster'].includes(spec.text('scope') ?? '')) {
     spec.notSupported('scope', ['Cluster', 'Namespaced'])
   }
@@ -37,6 +38,93 @@ export function crdErrors(object: Cursor, old: Json | undefined): void {
   if (before === undefined) return
   spec.immutable(before, 'group', 'scope')
   names.immutable(asMap(before['names']), 'plural', 'kind')
+  storedErrors(object, asMap(old?.['status']))
+}
+
+function nameErrors(names: Cursor): void {
+  const lowered = (kind: string) => validateDns1035Label(kind.toLowerCase())
+  if (names.need('plural')) names.rule('plural', validateDnsLabel)
+  if (names.need('kind')) names.rule('kind', lowered)
+  names.rule('singular', validateDns1035Label)
+  names.rule('listKind', lowered)
+  if (names.isSet('kind') && names.text('kind') === names.text('listKind')) {
+    names.invalid('listKind', 'kind and listKind may not be the same')
+  }
+  for (const list of ['shortNames', 'categories']) {
+    const given = names.value(list)
+    for (const [i, name] of (Array.isArray(given) ? given : []).entries()) {
+      for (const text of validateDns1035Label(String(name))) {
+        names.invalid(`${list}[${i}]`, text, name)
+      }
+    }
+  }
+}
+
+/** A version in which objects are stored can't go: nobody could read them. */
+function storedErrors(object: Cursor, status: Json | undefined): void {
+  const stored = status?.['storedVersions']
+  const versions = mapsOf(asMap(object.value('spec'))?.['versions']).map(({ name }) => name)
+  for (const [i, name] of (Array.isArray(stored) ? stored : []).entries()) {
+    if (versions.includes(name)) continue
+    object.invalid(`status.storedVersions[${i}]`, 'must appear in spec.versions', name)
+  }
+}
+
+const columnTypes = ['boolean', 'date', 'integer', 'number', 'string']
+const columnFormats = ['byte', 'date', 'date-time', 'double', 'float', 'int32', 'int64', 'password']
+
+function columnErrors(version: Cursor, at: string): void {
+  for (const [i, column] of version.children('additionalPrinterColumns').entries()) {
+    const cursor = new Cursor(column.map, `${at}[${i}]`, version.errors)
+    cursor.need('name')
+    if (cursor.need('type', `must be one of ${columnTypes.join(',')}`)) {
+      cursor.oneOf('type', columnTypes)
+    }
+    cursor.oneOf('format', columnFormats)
+    if (!cursor.isSet('jsonPath')) cursor.required('JSONPath')
+    else if (!/^[.[]/.test(cursor.text('jsonPath') ?? '')) {
+      const text = 'is an invalid path: does not start with a . or ['
+      cursor.invalid('JSONPath', text, cursor.text('jsonPath'))
+    }
+  }
+}
+
+function subresourceErrors(version: Cursor, at: string): void {
+  const scale = version.child('subresources')?.child('scale')
+  if (scale === undefined) return
+  const cursor = new Cursor(scale.map, `${at}.scale`, version.errors)
+  for (const [name, part] of [
+    ['specReplicasPath', 'spec'],
+    ['statusReplicasPath', 'status'],
+  ] as const) {
+    if (!cursor.need(name)) continue
+    if (cursor.text(name)?.startsWith(`.${part}.`) !== true) {
+      cursor.invalid(name, `should be a json path under .${part}`)
+    }
+  }
+  const selector = cursor.text('labelSelectorPath')
+  if (selector !== undefined && selector !== '' && !/^\.(?:spec|status)\./.test(selector)) {
+    cursor.invalid('labelSelectorPath', 'should be a json path under either .spec or .status')
+  }
+}
+
+/**
+ * Checks a part of each version. Upstream moves what is the same in all versions to where it was before there
+ * were versions, and names it there.
+ */
+function eachVersion(
+  spec: Cursor,
+  part: string,
+  at: { readonly shared: string; readonly apart: string },
+  check: (version: Cursor, at: string) => void,
+): void {
+  const versions = spec.children('versions')
+  const [first] = versions
+  const shared = versions.every((version) => sameJson(version.value(part), first?.value(part)))
+  for (const [i, version] of versions.entries()) {
+    if (shared && i > 0) return
+    check(version, shared ? spec.at(at.shared) : `${version.path}.${at.apart}`)
+  }
 }
 
 function versionErrors(spec: Cursor): void {
@@ -53,17 +141,9 @@ function versionErrors(spec: Cursor): void {
     if (names.has(name)) version.duplicate('name')
     names.add(name)
     if (version.value('storage') === true) stored++
-    const schema = version.child('schema')?.child('openAPIV3Schema')
-    if (schema === undefined) {
+    if (version.child('schema')?.child('openAPIV3Schema') === undefined) {
       version.required('schema.openAPIV3Schema', 'schemas are required')
-      continue
     }
-    if (schema.text('type') !== 'object') {
-      const given = schema.text('type') ?? ''
-      if (given === '') schema.required('type', 'must not be empty at the root')
-      else schema.invalid('type', 'must be object at the root')
-    }
-    structuralErrors(schema, { depth: 0, root: true, bare: false })
   }
   if (stored !== 1) {
     spec.invalid(
@@ -72,80 +152,16 @@ function versionErrors(spec: Cursor): void {
       versions.length,
     )
   }
-}
-
-interface Place {
-  readonly depth: number
-  readonly root: boolean
-  /** Inside allOf and the like, where only values may be constrained. */
-  readonly bare: boolean
-}
-
-const scalarTypes = ['object', 'array', 'string', 'integer', 'number', 'boolean']
-
-function structuralErrors(schema: Cursor, place: Place): void {
-  if (place.depth > maxDepth) {
-    schema.forbidden('', `the schema is nested deeper than ${maxDepth} levels`)
-    return
-  }
-  const type = schema.text('type') ?? ''
-  const free =
-    schema.value('x-kubernetes-int-or-string') === true ||
-    schema.value('x-kubernetes-preserve-unknown-fields') === true
-  if (type === '' && !free && !place.root && !place.bare) {
-    schema.required('type', 'must not be empty for specified object fields')
-  } else if (type !== '' && !scalarTypes.includes(type)) {
-    schema.notSupported('type', scalarTypes)
-  }
-  const pattern = schema.text('pattern')
-  if (pattern !== undefined && compilePattern(pattern) === undefined) {
-    schema.invalid('pattern', 'must be a valid regular expression')
-  }
-  if (schema.isSet('$ref')) schema.forbidden('$ref', '$ref is not supported')
-  if (schema.value('uniqueItems') === true) {
-    schema.forbidden(
-      'uniqueItems',
-      'uniqueItems cannot be set to true since the runtime complexity becomes quadratic',
-    )
-  }
-  if (type === 'array' && schema.child('items') === undefined && !place.bare) {
-    schema.required('items', 'must be specified')
-  }
-  if (schema.value('x-kubernetes-list-type') === 'map') {
-    const keys = schema.value('x-kubernetes-list-map-keys')
-    if (!Array.isArray(keys) || keys.length === 0) {
-      schema.required(
-        'x-kubernetes-list-map-keys',
-        'must not be empty if x-kubernetes-list-type is map',
-      )
-    }
-  }
-  if (schema.isSet('properties') && asMap(schema.value('additionalProperties')) !== undefined) {
-    schema.forbidden(
-      'additionalProperties',
-      'additionalProperties and properties are mutual exclusive',
-    )
-  }
-  childErrors(schema, place)
-}
-
-function childErrors(schema: Cursor, place: Place): void {
-  const inner = { depth: place.depth + 1, root: false, bare: place.bare }
-  const properties = schema.child('properties')
-  for (const name of Object.keys(properties?.map ?? {})) {
-    const child = asMap(properties?.map[name])
-    if (child !== undefined && properties !== undefined) {
-      structuralErrors(new Cursor(child, `${properties.path}[${name}]`, schema.errors), inner)
-    }
-  }
-  for (const name of ['items', 'additionalProperties']) {
-    const child = schema.child(name)
-    if (child !== undefined) structuralErrors(child, inner)
-  }
-  const bare = { ...inner, bare: true }
-  for (const name of ['allOf', 'anyOf', 'oneOf']) {
-    for (const child of schema.children(name)) structuralErrors(child, bare)
-  }
-  const not = schema.child('not')
-  if (not !== undefined) structuralErrors(not, bare)
+  const schemaAt = { shared: 'validation', apart: 'schema' }
+  eachVersion(spec, 'schema', schemaAt, (version, at) => {
+    const schema = version.child('schema')?.child('openAPIV3Schema')
+    if (schema === undefined) return
+    const found: Cursor['errors'] = []
+    structuralErrors(new Cursor(schema.map, `${at}.openAPIV3Schema`, found))
+    spec.errors.push(...found.sort((a, b) => (a.field < b.field ? -1 : a.field > b.field ? 1 : 0)))
+  })
+  const columns = 'additionalPrinterColumns'
+  eachVersion(spec, columns, { shared: columns, apart: columns }, columnErrors)
+  const subresources = { shared: 'subresources', apart: 'subresources' }
+  eachVersion(spec, 'subresources', subresources, subresourceErrors)
 }

@@ -77,6 +77,13 @@ export class Cursor {
     this.errors.push(fieldNotSupported(this.at(name), this.map[name], supported))
   }
 
+  /** Complains when a field that is set has none of these values. */
+  oneOf(name: string, supported: readonly string[]): void {
+    if (this.isSet(name) && !supported.includes(this.text(name) ?? '')) {
+      this.notSupported(name, supported)
+    }
+  }
+
   /** Complains when the field is unset; tells whether it was set. */
   need(name: string, detail = ''): boolean {
     if (this.isSet(name)) return true

@@ -233,9 +233,9 @@ test('definitions must be structural, named after their plural, and store one ve
     found.map((text) => text.slice(0, 90)),
     [
       'metadata.name: Invalid value: "a": must be spec.names.plural+"."+spec.group',
-      'spec.versions[0].schema.openAPIV3Schema.properties[spec].type: Required value: must not be empty for specified object fields',
       'spec.versions[1].schema.openAPIV3Schema: Required value: schemas are required',
       'spec.versions: Invalid value: 2: must have exactly one version marked as storage version',
+      'spec.versions[0].schema.openAPIV3Schema.properties[spec].type: Required value: must not be empty for specified object fields',
       'spec.conversion.strategy: Forbidden: conversion webhooks are not supported by this registry',
     ].map((text) => text.slice(0, 90)),
   )

@@ -1,11 +1,13 @@
 /** Which rules belong to which kind; the schema's own checks come before these. */
 import type { FieldError, GroupVersionKind } from '../../kube/index.ts'
 import { asMap, isMap, type Json } from '../json.ts'
+import * as batch from './batch-validation.ts'
 import * as config from './config-validation.ts'
 import { crdErrors } from './crd-validation.ts'
 import { metadataErrors } from './metadata-validation.ts'
 import * as network from './network-validation.ts'
 import { podErrors } from './pod-validation.ts'
+import * as policy from './policy-validation.ts'
 import { Cursor } from './report.ts'
 import * as workload from './workload-validation.ts'
 
@@ -21,12 +23,12 @@ const byKind: Record<string, (object: Cursor, old: Json | undefined) => void> = 
   'apps/Deployment': workload.deploymentErrors,
   'apps/ReplicaSet': workload.replicaSetErrors,
   'apps/StatefulSet': workload.statefulSetErrors,
-  'autoscaling/HorizontalPodAutoscaler': workload.autoscalerErrors,
-  'batch/CronJob': workload.cronJobErrors,
-  'batch/Job': workload.jobErrors,
+  'autoscaling/HorizontalPodAutoscaler': policy.autoscalerErrors,
+  'batch/CronJob': batch.cronJobErrors,
+  'batch/Job': batch.jobErrors,
   'discovery.k8s.io/EndpointSlice': network.endpointSliceErrors,
   'networking.k8s.io/Ingress': network.ingressErrors,
-  'policy/PodDisruptionBudget': workload.disruptionBudgetErrors,
+  'policy/PodDisruptionBudget': policy.disruptionBudgetErrors,
   'apiextensions.k8s.io/CustomResourceDefinition': crdErrors,
   'apiregistration.k8s.io/APIService': config.apiServiceErrors,
   [`${admission}/MutatingWebhookConfiguration`]: config.webhookErrors,

@@ -140,7 +140,11 @@ export function autoscalerDefaults(object: Json): void {
   const spec = specOf(object)
   defaults(spec, { minReplicas: 1 })
   if (object['apiVersion'] === 'autoscaling/v1') {
-    defaults(spec, { targetCPUUtilizationPercentage: 80 })
+    // Other metrics are in an annotation; then the processor is not meant unless it is named.
+    const annotations = asMap(asMap(object['metadata'])?.['annotations']) ?? {}
+    if (annotations['autoscaling.alpha.kubernetes.io/metrics'] === undefined) {
+      defaults(spec, { targetCPUUtilizationPercentage: 80 })
+    }
     statusDefaults(object, { currentReplicas: 0, desiredReplicas: 0 })
     return
   }

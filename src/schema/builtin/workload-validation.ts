@@ -1,4 +1,4 @@
-/** Rules for workloads: selectors that select their own pods, restart policies, immutable fields. */
+/** Rules for workloads: selectors that select their own pods, restart policies, update strategies, immutable fields. */
 import {
   isApiError,
   type LabelSelector,
@@ -26,7 +26,8 @@ function ownSelector(spec: Cursor, kind: string): Selector | undefined {
   return parsed
 }
 
-function selectorOrError(spec: Cursor, selector: Json): Selector | undefined {
+/** The parsed selector; complains when it can't be read. */
+export function selectorOrError(spec: Cursor, selector: Json): Selector | undefined {
   try {
     return selectorOf(selector as LabelSelector)
   } catch (thrown) {
@@ -36,10 +37,11 @@ function selectorOrError(spec: Cursor, selector: Json): Selector | undefined {
   }
 }
 
-function templateErrors(
+/** @param restartPolicies absent: the caller judges them */
+export function templateErrors(
   spec: Cursor,
   selector: Selector | undefined,
-  restartPolicies: readonly string[],
+  restartPolicies?: readonly string[],
 ): void {
   const template = spec.child('template')
   const pod = template?.child('spec')
@@ -55,8 +57,8 @@ function templateErrors(
     template.invalid('metadata.labels', text, labels)
   }
   podSpecErrors(pod)
-  if (!restartPolicies.includes(pod.text('restartPolicy') ?? 'Always')) {
-    pod.notSupported('restartPolicy', restartPolicies)
+  if (restartPolicies !== undefined && pod.isSet('restartPolicy')) {
+    pod.oneOf('restartPolicy', restartPolicies)
   }
 }
 
@@ -101,7 +103,7 @@ function isZero(value: unknown): boolean {
 }
 
 /** A count, or a percentage. */
-function amountErrors(cursor: Cursor, name: string): void {
+export function amountErrors(cursor: Cursor, name: string): void {
   const value = cursor.value(name)
   if (typeof value === 'number') cursor.notNegative(name)
   else if (typeof value === 'string' && !/^\d+%$/.test(value)) {
@@ -116,10 +118,18 @@ export function replicaSetErrors(object: Cursor, old: Json | undefined): void {
 }
 
 export function daemonSetErrors(object: Cursor, old: Json | undefined): void {
-  const rolling = replicatedErrors(object, old, 'daemonset')
-    ?.child('updateStrategy')
-    ?.child('rollingUpdate')
-  if (rolling !== undefined) amountErrors(rolling, 'maxUnavailable')
+  const strategy = replicatedErrors(object, old, 'daemonset')?.child('updateStrategy')
+  strategy?.oneOf('type', ['RollingUpdate', 'OnDelete'])
+  const rolling = strategy?.child('rollingUpdate')
+  if (rolling === undefined) return
+  for (const name of ['maxSurge', 'maxUnavailable']) amountErrors(rolling, name)
+  const surges = rolling.isSet('maxSurge') && !isZero(rolling.value('maxSurge'))
+  const { maxUnavailable } = rolling.map
+  if (!surges && isZero(maxUnavailable)) {
+    rolling.invalid('maxUnavailable', 'cannot be 0 when maxSurge is 0')
+  } else if (surges && maxUnavailable !== undefined && !isZero(maxUnavailable)) {
+    rolling.invalid('maxSurge', 'may not be set when maxUnavailable is non-zero')
+  }
 }
 
 const statefulSetMutable = [
@@ -134,8 +144,16 @@ const statefulSetMutable = [
 
 export function statefulSetErrors(object: Cursor, old: Json | undefined): void {
   const spec = replicatedErrors(object, undefined, 'statefulset')
+  if (spec === undefined) return
+  spec.oneOf('podManagementPolicy', ['OrderedReady', 'Parallel'])
+  const strategy = spec.child('updateStrategy')
+  strategy?.oneOf('type', ['RollingUpdate', 'OnDelete'])
+  strategy?.child('rollingUpdate')?.notNegative('partition')
+  spec.child('ordinals')?.notNegative('start')
+  const retention = spec.child('persistentVolumeClaimRetentionPolicy')
+  for (const name of ['whenDeleted', 'whenScaled']) retention?.oneOf(name, ['Retain', 'Delete'])
   const before = asMap(old?.['spec'])
-  if (spec === undefined || before === undefined) return
+  if (before === undefined) return
   const changed = [...new Set([...Object.keys(before), ...Object.keys(spec.map)])].some(
     (key) =>
       !statefulSetMutable.includes(key) && !sameJson(before[key] ?? null, spec.map[key] ?? null),
@@ -144,88 +162,4 @@ export function statefulSetErrors(object: Cursor, old: Json | undefined): void {
   const quoted = statefulSetMutable.map((name) => `'${name}'`)
   const names = `${quoted.slice(0, -1).join(', ')} and ${quoted.at(-1)}`
   spec.forbidden('', `updates to statefulset spec for fields other than ${names} are forbidden`)
-}
-
-export function jobErrors(object: Cursor, old: Json | undefined): void {
-  const spec = object.child('spec')
-  if (spec === undefined) {
-    object.required('spec')
-    return
-  }
-  jobSpecErrors(spec)
-  const selector = asMap(spec.value('selector'))
-  const parsed = selector === undefined ? undefined : selectorOrError(spec, selector)
-  templateErrors(spec, parsed, ['OnFailure', 'Never'])
-  const before = asMap(old?.['spec'])
-  spec.immutable(before, 'selector', 'completionMode', 'podFailurePolicy', 'backoffLimitPerIndex')
-  // A suspended job hasn't used its template yet.
-  if (before?.['suspend'] !== true) spec.immutable(before, 'template')
-  if (spec.value('completionMode') !== 'Indexed') spec.immutable(before, 'completions')
-}
-
-function jobSpecErrors(spec: Cursor): void {
-  spec.notNegative(
-    'parallelism',
-    'completions',
-    'backoffLimit',
-    'activeDeadlineSeconds',
-    'ttlSecondsAfterFinished',
-  )
-}
-
-export function cronJobErrors(object: Cursor): void {
-  const spec = object.child('spec')
-  if (spec === undefined) {
-    object.required('spec')
-    return
-  }
-  if (spec.need('schedule') && !isSchedule(spec.text('schedule') ?? '')) {
-    spec.invalid('schedule', 'expected five fields, or a descriptor such as @hourly')
-  }
-  spec.notNegative(
-    'startingDeadlineSeconds',
-    'successfulJobsHistoryLimit',
-    'failedJobsHistoryLimit',
-  )
-  const job = spec.child('jobTemplate')?.child('spec')
-  if (job === undefined) {
-    spec.required('jobTemplate.spec')
-    return
-  }
-  jobSpecErrors(job)
-  templateErrors(job, undefined, ['OnFailure', 'Never'])
-}
-
-function isSchedule(text: string): boolean {
-  if (/^@(yearly|annually|monthly|weekly|daily|midnight|hourly|every \S+)$/.test(text)) return true
-  const fields = text.trim().split(/\s+/)
-  return fields.length === 5 && fields.every((field) => /^[\d*?,/A-Za-z-]+$/.test(field))
-}
-
-export function autoscalerErrors(object: Cursor): void {
-  const spec = object.child('spec')
-  if (spec === undefined) {
-    object.required('spec')
-    return
-  }
-  const max = spec.number('maxReplicas') ?? 0
-  if (max < 1) spec.invalid('maxReplicas', 'must be greater than 0', max)
-  if (max < (spec.number('minReplicas') ?? 1)) {
-    spec.invalid('maxReplicas', 'must be greater than or equal to `minReplicas`', max)
-  }
-  const target = spec.child('scaleTargetRef')
-  target?.need('kind')
-  target?.need('name')
-}
-
-export function disruptionBudgetErrors(object: Cursor): void {
-  const spec = object.child('spec')
-  if (spec?.isSet('minAvailable') && spec.isSet('maxUnavailable')) {
-    spec.errors.push({
-      reason: 'FieldValueInvalid',
-      message: 'Invalid value: minAvailable and maxUnavailable cannot be both set',
-      field: spec.path,
-    })
-  }
-  for (const name of ['minAvailable', 'maxUnavailable']) if (spec) amountErrors(spec, name)
 }

@@ -1,6 +1,7 @@
 /** Rules of a CustomResourceDefinition, when it is created: texts, types, field paths, messages. */
 import {
   type FieldError,
+  fieldForbidden,
   fieldInvalid,
   fieldNotSupported,
   fieldRequired,
@@ -9,6 +10,14 @@ import { asMap, type Json, mapsOf, sameJson } from '../json.ts'
 import { maxDepth, maxFieldErrors } from '../limits.ts'
 import { fromOpenApi } from '../openapi-node.ts'
 import type { SchemaNode, SchemaRule } from '../types.ts'
+import {
+  maxSchemaEstimate,
+  type Occurrences,
+  occurrencesBelow,
+  ruleEstimate,
+  ruleExcess,
+  schemaExcess,
+} from './budget.ts'
 import { type CompiledRule, compiledRules } from './compile.ts'
 import { ruleFieldPath } from './field-path.ts'
 import { fieldsOf, type View } from './typing.ts'
@@ -35,13 +44,43 @@ export function checkRules(crd: unknown): FieldError[] {
     const at = shared ? 'spec.validation' : `spec.versions[${i}].schema`
     const node = fromOpenApi(schema)
     node.type ??= 'object'
-    checkNode({ node, root: true }, `${at}.openAPIV3Schema`, { errors, loose: undefined, depth: 0 })
+    const path = `${at}.openAPIV3Schema`
+    const estimates: RuleEstimate[] = []
+    const check = { errors, estimates, occurrences: 1, loose: undefined, depth: 0 }
+    checkNode({ node, root: true }, path, check)
+    errors.push(...excesses(estimates, path))
   }
   return errors.slice(0, maxFieldErrors)
 }
 
+/** What a rule may cost, and its place. */
+interface RuleEstimate {
+  readonly path: string
+  readonly estimate: number
+}
+
+/** What takes this part of the limit has its share in that the limit is exceeded. */
+const largePart = 0.01
+
+function excesses(estimates: readonly RuleEstimate[], path: string): FieldError[] {
+  const total = estimates.reduce((sum, { estimate }) => sum + estimate, 0)
+  const text = schemaExcess(total)
+  if (text === undefined) return []
+  const shares = estimates
+    .filter(({ estimate }) => estimate > maxSchemaEstimate * largePart)
+    .map((each) =>
+      fieldForbidden(
+        each.path,
+        'contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema',
+      ),
+    )
+  return [...shares, fieldForbidden(path, text)]
+}
+
 interface Check {
   readonly errors: FieldError[]
+  readonly estimates: RuleEstimate[]
+  readonly occurrences: Occurrences
   /** The nearest list around whose elements have no keys, so that nothing tells their old values. */
   readonly loose: string | undefined
   readonly depth: number
@@ -53,22 +92,33 @@ function checkNode(view: View, path: string, check: Check): void {
   if (Array.isArray(node.rules)) {
     const compiled = compiledRules(view)
     for (const [i, each] of compiled.entries()) {
-      checkRule(view.node, each, `${path}.x-kubernetes-validations[${i}]`, check)
+      const place = `${path}.x-kubernetes-validations[${i}]`
+      const before = check.errors.length
+      checkRule(view.node, each, place, check)
+      if (check.errors.length === before) checkCost(view, each.rule, `${place}.rule`, check)
     }
   }
   const { items, additionalProperties } = node
   const inner = { ...check, depth: check.depth + 1 }
+  const below = { ...inner, occurrences: occurrencesBelow(node, check.occurrences) }
   for (const [name, child] of Object.entries(fieldsOf(view) ?? {})) {
     checkNode({ node: child, root: false }, `${path}.properties[${name}]`, inner)
   }
   if (typeof additionalProperties === 'object') {
     const child = { node: additionalProperties, root: false }
-    checkNode(child, `${path}.additionalProperties`, inner)
+    checkNode(child, `${path}.additionalProperties`, below)
   }
   if (items !== undefined) {
     const loose = check.loose ?? (node.listType === 'map' ? undefined : path)
-    checkNode({ node: items, root: false }, `${path}.items`, { ...inner, loose })
+    checkNode({ node: items, root: false }, `${path}.items`, { ...below, loose })
   }
+}
+
+function checkCost(view: View, rule: SchemaRule, path: string, check: Check): void {
+  const estimate = ruleEstimate(rule, view, check.occurrences)
+  check.estimates.push({ path, estimate })
+  const excess = ruleExcess(estimate)
+  if (excess !== undefined) check.errors.push(fieldForbidden(path, excess))
 }
 
 function checkRule(node: SchemaNode, compiled: CompiledRule, path: string, check: Check): void {

@@ -1,5 +1,6 @@
 /** Everything that is checked of a custom resource's content, in the order of the Kubernetes API. */
 import type { FieldError } from '../../kube/index.ts'
+import { embeddedErrors } from '../embedded.ts'
 import { fieldPath, isMap } from '../json.ts'
 import { blocksRules, hasRules, rulesNotChecked } from '../rules.ts'
 import type { KindSchema, SchemaNode } from '../types.ts'
@@ -21,6 +22,7 @@ export function validateCustomResource(
   if (errors.length > 0 && old !== undefined) {
     errors = errors.filter((error) => !isExcused(error, kind.node, new Correlation(object, old)))
   }
+  errors.push(...embeddedErrors(kind.node, object))
   if (!hasRules(kind.node)) return errors
   if (blocksRules(errors)) return [...errors, rulesNotChecked]
   return [...errors, ...validateRules(kind, object, old)]
