@@ -1,27 +1,36 @@
 /** The front desk: authentication, authorization, and which verb answers a request. */
 import { type Logger, toError } from '../base/index.ts'
 import {
+  badRequest,
   forbidden,
   methodNotAllowed,
   resourceNotFound,
   type Status,
   unauthorized,
 } from '../kube/index.ts'
+import type { ApiMetrics } from './api-metrics.ts'
 import type { Authenticator } from './auth/authenticate.ts'
+import { impersonated } from './auth/impersonation.ts'
 import type { Reviews } from './auth/reviews.ts'
 import { requestToken } from './auth/token-request.ts'
 import { issuer, type Tokens } from './auth/tokens.ts'
-import { authenticatedGroup, isAnonymous, serviceAccountPrefix, type User } from './auth/user.ts'
+import { isAnonymous, type User } from './auth/user.ts'
 import type { VerbContext } from './context.ts'
 import type { Discovery } from './discovery.ts'
 import { statusOf } from './errors.ts'
+import { type Backups, backupPath } from './http/backup.ts'
 import { Exchange, type Request, type Response } from './http/exchange.ts'
 import { negotiate } from './http/negotiate.ts'
 import { parseResourcePath, type RequestInfo } from './http/request-info.ts'
+import { type MetricsApi, metricsGroup } from './metrics-api.ts'
 import type { OpenApi } from './openapi.ts'
-import { type PodStreams, refuseUpgrade, type UpgradeRequest } from './pod-streams.ts'
+import { type PodStreams, upgradable } from './pod-streams.ts'
+import { refuseUpgrade, type UpgradeRequest } from './pod-upgrade.ts'
+import type { PodProxy } from './proxy.ts'
+import { refusedSubresource } from './refusals.ts'
 import { bucketIdOf } from './resource-type.ts'
 import { answerResource, verbOf } from './route.ts'
+import { consultAboutConnection } from './verbs/admission-request.ts'
 import type { Target } from './verbs/target.ts'
 
 /**
@@ -39,6 +48,10 @@ export interface ApiOptions {
   readonly discovery: Discovery
   readonly openApi: OpenApi
   readonly pods: PodStreams
+  readonly proxy: PodProxy
+  readonly podMetrics: MetricsApi
+  readonly metrics: ApiMetrics
+  readonly backups: Backups
   readonly logger: Logger
   /** What `/version` says. */
   readonly version: Record<string, string>
@@ -66,6 +79,7 @@ export class Api {
     const exchange = new Exchange(request, response)
     request.on('error', () => {})
     response.on('error', () => {})
+    this.#options.metrics.begin(exchange)
     try {
       await this.#answer(exchange)
     } catch (error) {
@@ -73,7 +87,7 @@ export class Api {
     }
   }
 
-  /** Upgrades to WebSocket: exec, attach, port-forward. */
+  /** Upgrades to WebSocket and SPDY: exec, attach, port-forward. */
   async upgrade(request: Request, upgrade: Omit<UpgradeRequest, 'query'>): Promise<void> {
     upgrade.socket.on('error', () => upgrade.socket.destroy())
     try {
@@ -84,12 +98,25 @@ export class Api {
       const info = parseResourcePath(path)
       if (info === undefined || info.resource !== 'pods') throw resourceNotFound()
       const { namespace = '', name = '', subresource = '' } = info
-      if (!['exec', 'attach', 'portforward'].includes(subresource)) throw resourceNotFound()
+      if (!upgradable.has(subresource)) throw resourceNotFound()
       this.#authorize(user, info, 'create')
+      await this.#consultAboutUpgrade(user, info, query)
       await this.#options.pods.upgrade({ ...upgrade, query }, { namespace, name, subresource })
     } catch (error) {
-      refuseUpgrade(upgrade.socket, error)
+      refuseUpgrade(upgrade.socket, error, this.#options.context.clock)
     }
+  }
+
+  /** Webhooks may refuse exec, attach and port-forward like anything else. */
+  async #consultAboutUpgrade(user: User, info: RequestInfo, query: URLSearchParams): Promise<void> {
+    const { context } = this.#options
+    const { namespace, name, subresource = '' } = info
+    const type = context.catalogue.find('v1', 'pods')
+    const connection = upgradeOptions(subresource, query)
+    if (type === undefined || connection === undefined) return
+    const bucket = context.store.bucket(bucketIdOf(type))
+    const target = { type, bucket, namespace, name, subresource }
+    await consultAboutConnection(context, target, { user, ...connection })
   }
 
   #fail(exchange: Exchange, thrown: unknown): void {
@@ -133,6 +160,8 @@ export class Api {
     else if (path === '/.well-known/openid-configuration') exchange.json(200, openIdConfiguration())
     else if (path === '/openid/v1/jwks') await this.#keys(exchange)
     else if (path === '/') exchange.json(200, { paths: this.#paths() })
+    else if (path === '/metrics') this.#options.metrics.answer(exchange)
+    else if (path === backupPath) await this.#options.backups.answer(exchange)
     else if (path.startsWith('/openapi/v3')) return openApi.answer(exchange)
     else if (path.startsWith('/openapi/v2')) {
       exchange.text(
@@ -168,6 +197,7 @@ export class Api {
       '/apis',
       '/healthz',
       '/livez',
+      '/metrics',
       '/openapi/v3',
       '/openid/v1/jwks',
       '/readyz',
@@ -188,9 +218,11 @@ export class Api {
     if (type === undefined) throw resourceNotFound()
     const { namespace, name, subresource } = info
     if (subresource !== undefined && !type.subresources.includes(subresource))
-      throw resourceNotFound()
+      throw refusedSubresource(type, subresource) ?? resourceNotFound()
     if (namespace !== undefined && !type.namespaced) throw resourceNotFound()
     if (namespace === undefined && type.namespaced && name !== undefined) throw resourceNotFound()
+    // Whoever asks in a version that goes away should hear of it, readers too.
+    if (type.custom !== undefined && type.warning !== undefined) exchange.warn(type.warning)
     const target: Target = {
       type,
       bucket: store.bucket(bucketIdOf(type)),
@@ -199,7 +231,15 @@ export class Api {
       subresource,
     }
     if (subresource === 'log') return pods.log(exchange, namespace ?? '', name ?? '')
+    if (upgradable.has(subresource ?? '')) throw badRequest('Upgrade request required')
+    if (subresource === 'proxy') {
+      const place = { resource: type.resource, namespace: namespace ?? '', name: name ?? '' }
+      return this.#options.proxy.answer(exchange, place, pods.backend)
+    }
     exchange.representation = negotiate(exchange.header('accept'))
+    if (type.group === metricsGroup) {
+      return this.#options.podMetrics.answer(exchange, target, pods.backend)
+    }
     if (subresource === 'token') return requestToken(context, tokens, exchange, target)
     if (exchange.method === 'POST' && (await reviews.answer(exchange, target))) return
     await answerResource(context, exchange, target, verb)
@@ -208,36 +248,7 @@ export class Api {
   async #userOf(request: Request, path: string): Promise<User> {
     const user = await this.#options.authenticator.authenticate(request)
     if (isAnonymous(user) && !publicPaths.has(path)) throw unauthorized()
-    return this.#impersonated(user, request)
-  }
-
-  /** `kubectl --as`: those who may impersonate act with the other's permissions. */
-  #impersonated(user: User, request: Request): User {
-    const as = request.headers['impersonate-user']
-    if (typeof as !== 'string' || as === '') return user
-    const header = request.headers['impersonate-group']
-    const groups = typeof header === 'string' ? header.split(/,\s*/) : (header ?? [])
-    const account = as.startsWith(serviceAccountPrefix)
-      ? as.slice(serviceAccountPrefix.length).split(':')
-      : undefined
-    const { authorizer } = this.#options.context
-    const wanted = [
-      account === undefined
-        ? { resource: 'users', namespace: undefined, name: as }
-        : { resource: 'serviceaccounts', namespace: account[0], name: account[1] },
-      ...groups.map((name) => ({ resource: 'groups', namespace: undefined, name })),
-    ]
-    for (const each of wanted) {
-      const attributes = { verb: 'impersonate', group: '', subresource: undefined, ...each }
-      if (authorizer.allows(user, attributes)) continue
-      const why = `User "${user.username}" cannot impersonate resource "${each.resource}" in API group ""`
-      throw forbidden({ group: '', kind: each.resource, name: each.name ?? '' }, why)
-    }
-    const implied =
-      account === undefined
-        ? []
-        : ['system:serviceaccounts', `system:serviceaccounts:${account[0]}`]
-    return { username: as, groups: [...groups, ...implied, authenticatedGroup], extra: {} }
+    return impersonated(user, request.headers, this.#options.context.authorizer)
   }
 
   #authorize(user: User, info: RequestInfo, verb: string): void {
@@ -263,6 +274,37 @@ export class Api {
       { group: '', kind: '', name: '' },
       `User "${user.username}" cannot ${verb} path "${path}"`,
     )
+  }
+}
+
+const optionsKinds: Readonly<Record<string, string>> = {
+  exec: 'PodExecOptions',
+  attach: 'PodAttachOptions',
+  portforward: 'PodPortForwardOptions',
+}
+
+/** What an upgrade asks for, as the object that webhooks see. */
+function upgradeOptions(
+  subresource: string,
+  query: URLSearchParams,
+): { readonly kind: string; readonly options: Record<string, unknown> } | undefined {
+  const kind = optionsKinds[subresource]
+  if (kind === undefined) return undefined
+  if (subresource === 'portforward') {
+    return { kind, options: { ports: query.getAll('ports').map(Number) } }
+  }
+  const flags = ['stdin', 'stdout', 'stderr', 'tty'].map(
+    (name) => [name, ['true', '1'].includes(query.get(name) ?? '')] as const,
+  )
+  const container = query.get('container')
+  const command = query.getAll('command')
+  return {
+    kind,
+    options: {
+      ...Object.fromEntries(flags.filter(([, set]) => set)),
+      ...(container === null ? {} : { container }),
+      ...(command.length === 0 ? {} : { command }),
+    },
   }
 }
 

@@ -10,6 +10,13 @@ import type { JsonMap } from './values.ts'
 
 const core = '/api/v1/namespaces/default'
 
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  for (let tries = 0; !(await holds()); tries++) {
+    assert.ok(tries < 200, 'it did not come to be')
+    await new Promise((done) => setTimeout(done, 10))
+  }
+}
+
 describe('identity and permission', () => {
   let server: TestServer
   let aheadMs = 0
@@ -246,7 +253,87 @@ describe('identity and permission', () => {
       },
       rules: [{ apiGroups: ['security.istio.io'], resources: ['*'], verbs: ['get', 'list'] }],
     })
-    assert.equal(await status(policies, as), 200)
+    const rulesOf = async (name: string): Promise<string> =>
+      JSON.stringify((await server.get(`${rbac}/clusterroles/${name}`)).json.rules)
+    const has = (text: string): boolean => text.includes('security.istio.io')
+    await until(async () => (await status(policies, as)) === 200)
+    // What is part of view is part of edit, and that of admin.
+    await until(async () => has(await rulesOf('admin')))
+    assert.ok(has(await rulesOf('edit')))
+    await server.send('DELETE', `${rbac}/clusterroles/istio-view`)
+    await until(async () => (await status(policies, as)) === 403)
+    await until(async () => !has(await rulesOf('admin')))
+    const admin = await server.get(`${rbac}/clusterroles/admin`)
+    const [manager] = (admin.json.metadata.managedFields as JsonMap[]) ?? []
+    assert.equal(manager?.manager, 'clusterrole-aggregation-controller')
+  })
+
+  test('roles that are parts of each other come to rest', async () => {
+    const rbac = '/apis/rbac.authorization.k8s.io/v1'
+    for (const [name, other] of [
+      ['ring-a', 'ring-b'],
+      ['ring-b', 'ring-a'],
+    ]) {
+      const clusterRoleSelectors = [{ matchLabels: { part: other } }]
+      await server.send('POST', `${rbac}/clusterroles`, {
+        metadata: { name, labels: { part: name } },
+        aggregationRule: { clusterRoleSelectors },
+        rules: [{ apiGroups: [name], resources: ['*'], verbs: ['get'] }],
+      })
+    }
+    const rules = async (): Promise<unknown[]> =>
+      Promise.all(
+        ['ring-a', 'ring-b'].map(
+          async (name) => (await server.get(`${rbac}/clusterroles/${name}`)).json.rules,
+        ),
+      )
+    await until(async () => {
+      const [a, b] = await rules()
+      return JSON.stringify(a) === JSON.stringify(b)
+    })
+    const before = await server.get(`${rbac}/clusterroles/ring-a`)
+    await new Promise((done) => setTimeout(done, 50))
+    const after = await server.get(`${rbac}/clusterroles/ring-a`)
+    assert.equal(after.json.metadata.resourceVersion, before.json.metadata.resourceVersion)
+  })
+
+  test('a role that does not exist can only be bound by those who may bind any', async () => {
+    const as = { token: await tokenOf('granter') }
+    const reply = await server.send(
+      'POST',
+      '/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings',
+      {
+        metadata: { name: 'early' },
+        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'later' },
+        subjects: [{ kind: 'ServiceAccount', name: 'granter', namespace: 'default' }],
+      },
+      { as },
+    )
+    assert.equal(reply.code, 404, reply.text)
+  })
+
+  test('reviews say which binding allows something, and guess nobody’s groups', async () => {
+    const path = '/apis/authorization.k8s.io/v1/subjectaccessreviews'
+    const ask = async (spec: JsonMap): Promise<JsonMap> =>
+      (await server.send('POST', path, { spec })).json.status as JsonMap
+    const resourceAttributes = { verb: 'list', resource: 'pods', namespace: 'default' }
+    const account = 'system:serviceaccount:default:granter'
+    assert.deepEqual(await ask({ user: account, resourceAttributes }), {
+      allowed: true,
+      reason:
+        'RBAC: allowed by RoleBinding "granter-admin/default" of ClusterRole "admin" ' +
+        'to ServiceAccount "granter/default"',
+    })
+    assert.deepEqual(await ask({ user: 'nobody', resourceAttributes }), { allowed: false })
+    const nonResourceAttributes = { verb: 'get', path: '/api' }
+    assert.deepEqual(await ask({ user: 'jane', nonResourceAttributes }), { allowed: false })
+    const groups = ['system:authenticated']
+    const known = await ask({ user: 'jane', groups, nonResourceAttributes })
+    assert.equal(known.allowed, true)
+    const local = '/apis/authorization.k8s.io/v1/namespaces/kube-system/localsubjectaccessreviews'
+    const elsewhere = { spec: { user: account, resourceAttributes } }
+    const refused = await server.send('POST', local, elsewhere)
+    assert.match(String(refused.json.message), /must match namespace: kube-system/)
   })
 
   test('the administrator can act as another user, others can not', async () => {
@@ -256,6 +343,22 @@ describe('identity and permission', () => {
     const as = { token: await tokenOf('robot') }
     const refused = await server.send('GET', '/api/v1/pods', undefined, { headers, as })
     assert.match(String(refused.json.message), /cannot impersonate resource "users"/)
+    const review = '/apis/authentication.k8s.io/v1/selfsubjectreviews'
+    const full = {
+      'impersonate-user': 'jane',
+      'impersonate-group': 'devs',
+      'impersonate-uid': '42',
+      'impersonate-extra-scopes%2fx': 'read',
+    }
+    const self = await server.send('POST', review, {}, { headers: full })
+    assert.deepEqual((self.json.status as JsonMap).userInfo, {
+      username: 'jane',
+      uid: '42',
+      groups: ['devs', 'system:authenticated'],
+      extra: { 'scopes/x': ['read'] },
+    })
+    const nameless = await server.get('/api', { 'impersonate-group': 'devs' })
+    assert.equal(nameless.code, 400)
   })
 
   test('pods run as an account that exists, and carry its token', async () => {

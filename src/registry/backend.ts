@@ -39,6 +39,22 @@ export interface ExecSession {
   kill(): void
 }
 
+/** What a container or the node uses: an average over a window, and the present memory. */
+export interface ResourceUsage {
+  /** Billionths of a processor core. */
+  readonly cpuNanoCores: number
+  readonly memoryBytes: number
+}
+
+export interface UsageReport {
+  /** The end of the window, in milliseconds since 1970. */
+  readonly atMs: number
+  readonly windowMs: number
+  readonly nodes: ReadonlyMap<string, ResourceUsage>
+  /** By the pod's uid, then by container. */
+  readonly pods: ReadonlyMap<string, ReadonlyMap<string, ResourceUsage>>
+}
+
 /** Failures reject with a MeshError whose code says which Status fits (see registry/errors.ts). */
 export interface PodBackend {
   /** Raw log text. Ends at the end of the file, or when the container ends if `follow`. */
@@ -48,4 +64,6 @@ export interface PodBackend {
   attach(pod: PodReference, options: Omit<ExecOptions, 'command'>): Promise<ExecSession>
   /** A connection to `localhost:port` inside the pod's network namespace. */
   portForward(pod: PodReference, port: number): Promise<Duplex>
+  /** Measures everything at once. Absent: `metrics.k8s.io` is not served. */
+  usage?(): Promise<UsageReport>
 }

@@ -6,164 +6,14 @@ import { randomUUID } from 'node:crypto'
 import { type Clock, formatIp, parseCidr } from '../base/index.ts'
 import { formatTime, type KubeObject } from '../kube/index.ts'
 import { builtinCrds } from '../schema/index.ts'
+import { completedRole, defaultRoleBindings, defaultRoles } from './auth/default-roles.ts'
 import type { Catalogue } from './catalogue.ts'
 import { cleanupFinalizer, establish } from './definitions.ts'
 import { bucketIdOf } from './resource-type.ts'
 import type { ObjectStore } from './store/objects.ts'
 import { sameValue } from './values.ts'
 
-const rbac = 'rbac.authorization.k8s.io'
-const bootstrapLabel = { 'kubernetes.io/bootstrapping': 'rbac-defaults' }
 const namespaces = ['default', 'kube-system', 'kube-public', 'kube-node-lease', 'istio-system']
-
-type Rule = Record<string, readonly string[]>
-
-const read = ['get', 'list', 'watch']
-const write = ['create', 'delete', 'deletecollection', 'patch', 'update']
-
-/** What namespace users may work with; `view` sees all but Secrets. */
-const viewable: Rule[] = [
-  {
-    apiGroups: [''],
-    resources: [
-      'configmaps',
-      'endpoints',
-      'events',
-      'limitranges',
-      'namespaces',
-      'persistentvolumeclaims',
-      'pods',
-      'pods/log',
-      'pods/status',
-      'replicationcontrollers',
-      'resourcequotas',
-      'serviceaccounts',
-      'services',
-      'services/status',
-    ],
-  },
-  { apiGroups: ['apps'], resources: ['*'] },
-  { apiGroups: ['batch'], resources: ['*'] },
-  { apiGroups: ['autoscaling'], resources: ['*'] },
-  { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'] },
-  {
-    apiGroups: ['networking.k8s.io'],
-    resources: ['ingresses', 'ingresses/status', 'networkpolicies'],
-  },
-  { apiGroups: ['policy'], resources: ['poddisruptionbudgets', 'poddisruptionbudgets/status'] },
-]
-
-const editable: Rule[] = [
-  {
-    apiGroups: [''],
-    resources: [
-      'configmaps',
-      'endpoints',
-      'events',
-      'persistentvolumeclaims',
-      'pods',
-      'pods/attach',
-      'pods/eviction',
-      'pods/exec',
-      'pods/portforward',
-      'secrets',
-      'serviceaccounts',
-      'services',
-    ],
-  },
-  { apiGroups: ['apps'], resources: ['*'] },
-  { apiGroups: ['batch'], resources: ['*'] },
-  { apiGroups: ['autoscaling'], resources: ['*'] },
-  { apiGroups: ['networking.k8s.io'], resources: ['ingresses', 'networkpolicies'] },
-  { apiGroups: ['policy'], resources: ['poddisruptionbudgets'] },
-]
-
-const secrets: Rule = {
-  apiGroups: [''],
-  resources: ['secrets', 'pods/exec', 'pods/attach', 'pods/portforward'],
-}
-const tokens: Rule = { apiGroups: [''], resources: ['serviceaccounts/token'], verbs: ['create'] }
-const grants: Rule = { apiGroups: [rbac], resources: ['roles', 'rolebindings'] }
-
-const withVerbs = (rules: readonly Rule[], verbs: readonly string[]): Rule[] =>
-  rules.map((rule) => ({ ...rule, verbs }))
-
-const viewRules = withVerbs(viewable, read)
-const editRules = [...viewRules, ...withVerbs(editable, write), { ...secrets, verbs: read }, tokens]
-const adminRules = [...editRules, { ...grants, verbs: [...read, ...write] }]
-
-const clusterRoles: Record<string, readonly Rule[]> = {
-  'cluster-admin': [
-    { apiGroups: ['*'], resources: ['*'], verbs: ['*'] },
-    { nonResourceURLs: ['*'], verbs: ['*'] },
-  ],
-  admin: adminRules,
-  edit: editRules,
-  view: viewRules,
-  'system:discovery': [
-    {
-      nonResourceURLs: [
-        '/api',
-        '/api/*',
-        '/apis',
-        '/apis/*',
-        '/openapi',
-        '/openapi/*',
-        '/version',
-        '/version/',
-      ],
-      verbs: ['get'],
-    },
-  ],
-  'system:basic-user': [
-    {
-      apiGroups: ['authorization.k8s.io'],
-      resources: ['selfsubjectaccessreviews', 'selfsubjectrulesreviews'],
-      verbs: ['create'],
-    },
-    { apiGroups: ['authentication.k8s.io'], resources: ['selfsubjectreviews'], verbs: ['create'] },
-  ],
-  'system:auth-delegator': [
-    { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
-    { apiGroups: ['authorization.k8s.io'], resources: ['subjectaccessreviews'], verbs: ['create'] },
-  ],
-}
-
-/** Roles that other ClusterRoles can add to, by this label. */
-const aggregateLabel = (role: string): string => `${rbac}/aggregate-to-${role}`
-
-const clusterRoleBindings: Record<string, string> = {
-  'cluster-admin': 'system:masters',
-  'system:discovery': 'system:authenticated',
-  'system:basic-user': 'system:authenticated',
-}
-
-function clusterRole(name: string, rules: readonly Rule[]): KubeObject {
-  const aggregates = ['admin', 'edit', 'view'].includes(name)
-  return {
-    apiVersion: `${rbac}/v1`,
-    kind: 'ClusterRole',
-    metadata: { name, labels: bootstrapLabel },
-    ...(aggregates
-      ? {
-          aggregationRule: {
-            clusterRoleSelectors: [{ matchLabels: { [aggregateLabel(name)]: 'true' } }],
-          },
-        }
-      : {}),
-    rules,
-  } as KubeObject
-}
-
-function clusterRoleBinding(role: string, group: string): KubeObject {
-  return {
-    apiVersion: `${rbac}/v1`,
-    kind: 'ClusterRoleBinding',
-    metadata: { name: role, labels: bootstrapLabel },
-    roleRef: { apiGroup: rbac, kind: 'ClusterRole', name: role },
-    subjects: [{ apiGroup: rbac, kind: 'Group', name: group }],
-  } as KubeObject
-}
 
 function namespace(name: string): KubeObject {
   return {
@@ -213,9 +63,8 @@ export async function bootstrap(options: BootstrapOptions): Promise<void> {
     if (written !== undefined) writes.push(written)
   }
   for (const name of namespaces) ensure(namespace(name))
-  for (const [name, rules] of Object.entries(clusterRoles)) ensure(clusterRole(name, rules))
-  for (const [role, group] of Object.entries(clusterRoleBindings))
-    ensure(clusterRoleBinding(role, group))
+  for (const role of defaultRoles()) ensureRole(options, role, writes)
+  for (const binding of defaultRoleBindings()) ensure(binding)
   ensure(kubernetesService(serviceAddress(options.serviceCidr, 1)))
   for (const crd of builtinCrds()) ensureDefinition(options, crd as unknown as KubeObject, writes)
   await Promise.all(writes)
@@ -245,6 +94,17 @@ function ensureObject(options: BootstrapOptions, object: KubeObject): Promise<un
     ...(type.generation ? { generation: 1 } : {}),
   }
   return options.store.write(bucket, place, undefined, { ...object, metadata })
+}
+
+/** Default roles get what a newer version of this program adds to them. */
+function ensureRole(options: BootstrapOptions, role: KubeObject, writes: Promise<unknown>[]): void {
+  const { place, bucket, present } = placeOf(options, role)
+  const completed = present === undefined ? undefined : completedRole(present.parse(), role)
+  const written =
+    completed === undefined
+      ? ensureObject(options, role)
+      : options.store.write(bucket, place, present, completed)
+  if (written !== undefined) writes.push(written)
 }
 
 /** Our own definitions follow the version of this program, unlike what belongs to users. */

@@ -10,10 +10,17 @@ interface Row {
   readonly generation?: true
   readonly singular?: string
   readonly warning?: string
+  /** The version that is stored, when it is not this one. */
+  readonly stored?: string
+  /** Why no object is accepted. */
+  readonly refusal?: string
 }
 
 const notEnforced = (what: string): string =>
   `${what} is stored but not enforced in standalone mode`
+
+const noPolicies =
+  'admission policies are not evaluated in standalone mode; a webhook configuration with matchConditions is'
 
 const status = ['status']
 const scalable = ['status', 'scale']
@@ -38,7 +45,7 @@ const groups: Record<string, Record<string, Row>> = {
       short: ['po'],
       all: true,
       generation: true,
-      sub: ['attach', 'binding', 'eviction', 'exec', 'log', 'portforward', 'status'],
+      sub: ['attach', 'binding', 'eviction', 'exec', 'log', 'portforward', 'proxy', 'status'],
     },
     'podtemplates/PodTemplate': {},
     'replicationcontrollers/ReplicationController': {
@@ -55,18 +62,28 @@ const groups: Record<string, Record<string, Row>> = {
     },
     'secrets/Secret': {},
     'serviceaccounts/ServiceAccount': { short: ['sa'], sub: ['token'] },
-    'services/Service': { short: ['svc'], all: true, sub: status },
+    'services/Service': { short: ['svc'], all: true, sub: ['proxy', 'status'] },
   },
   'admissionregistration.k8s.io/v1': {
     'mutatingwebhookconfigurations/MutatingWebhookConfiguration': {
       cluster: true,
       generation: true,
-      warning: 'admission webhooks are stored but not called yet',
+    },
+    'validatingadmissionpolicies/ValidatingAdmissionPolicy': {
+      cluster: true,
+      sub: status,
+      generation: true,
+      singular: 'validatingadmissionpolicy',
+      refusal: noPolicies,
+    },
+    'validatingadmissionpolicybindings/ValidatingAdmissionPolicyBinding': {
+      cluster: true,
+      generation: true,
+      refusal: noPolicies,
     },
     'validatingwebhookconfigurations/ValidatingWebhookConfiguration': {
       cluster: true,
       generation: true,
-      warning: 'admission webhooks are stored but not called yet',
     },
   },
   'apiextensions.k8s.io/v1': {
@@ -75,6 +92,14 @@ const groups: Record<string, Record<string, Row>> = {
       cluster: true,
       sub: status,
       generation: true,
+    },
+  },
+  'apiregistration.k8s.io/v1': {
+    'apiservices/APIService': {
+      cluster: true,
+      sub: status,
+      generation: true,
+      warning: 'an APIService is stored, but which APIs are served does not depend on it',
     },
   },
   'apps/v1': {
@@ -94,13 +119,16 @@ const groups: Record<string, Record<string, Row>> = {
     'selfsubjectrulesreviews/SelfSubjectRulesReview': { cluster: true, verbs: ['create'] },
     'subjectaccessreviews/SubjectAccessReview': { cluster: true, verbs: ['create'] },
   },
-  'autoscaling/v2': {
+  'autoscaling/v1': {
     'horizontalpodautoscalers/HorizontalPodAutoscaler': {
       short: ['hpa'],
       all: true,
       sub: status,
-      warning: notEnforced('a HorizontalPodAutoscaler'),
+      stored: 'v2',
     },
+  },
+  'autoscaling/v2': {
+    'horizontalpodautoscalers/HorizontalPodAutoscaler': { short: ['hpa'], all: true, sub: status },
   },
   'batch/v1': {
     'cronjobs/CronJob': { short: ['cj'], all: true, sub: status, generation: true },
@@ -120,12 +148,7 @@ const groups: Record<string, Record<string, Row>> = {
     },
   },
   'policy/v1': {
-    'poddisruptionbudgets/PodDisruptionBudget': {
-      short: ['pdb'],
-      sub: status,
-      generation: true,
-      warning: notEnforced('a PodDisruptionBudget'),
-    },
+    'poddisruptionbudgets/PodDisruptionBudget': { short: ['pdb'], sub: status, generation: true },
   },
   'rbac.authorization.k8s.io/v1': {
     'clusterrolebindings/ClusterRoleBinding': { cluster: true },
@@ -172,10 +195,11 @@ export function builtinTypes(): ResourceType[] {
         categories: row.all === true ? ['all'] : [],
         verbs: row.verbs ?? allVerbs,
         subresources: row.sub ?? [],
-        storageVersion: version,
+        storageVersion: row.stored ?? version,
         generation: row.generation === true,
         custom: undefined,
         warning: row.warning,
+        refusal: row.refusal,
       })
     }
   }

@@ -148,8 +148,8 @@ export class DefinitionAdmission implements AdmissionStep {
     this.#now = now
   }
 
-  async admit(request: AdmissionRequest, object: KubeObject): Promise<void> {
-    if (request.type.kind !== 'CustomResourceDefinition' || request.operation === 'DELETE') return
+  admit(request: AdmissionRequest, object: KubeObject): boolean {
+    if (request.type.kind !== 'CustomResourceDefinition') return false
     const spec = mapOf(object.spec)
     object.spec = spec
     fillNames(spec)
@@ -173,6 +173,7 @@ export class DefinitionAdmission implements AdmissionStep {
       ]
     }
     Object.assign(object, establish(object, this.#now()))
+    return true
   }
 }
 

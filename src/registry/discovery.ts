@@ -41,6 +41,12 @@ function subresource(type: ResourceType, name: string): Verbs {
       return { ...own, kind: 'PodAttachOptions', verbs: ['create', 'get'] }
     case 'portforward':
       return { ...own, kind: 'PodPortForwardOptions', verbs: ['create', 'get'] }
+    case 'proxy':
+      return {
+        ...own,
+        kind: type.kind === 'Pod' ? 'PodProxyOptions' : 'ServiceProxyOptions',
+        verbs: ['create', 'delete', 'get', 'patch', 'update'],
+      }
     case 'log':
       return { ...own, verbs: ['get'] }
     case 'finalize':

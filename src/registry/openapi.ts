@@ -52,6 +52,9 @@ export class OpenApi {
   #index(exchange: Exchange): boolean {
     const paths: Record<string, object> = {}
     for (const groupVersion of this.#catalogue.groupVersions()) {
+      // Clients that find a group here expect to find its kinds as well.
+      const types = this.#catalogue.of(groupVersion)
+      if (types.every((type) => this.#schemas.get(type) === undefined)) continue
       const path = groupVersion.includes('/') ? `apis/${groupVersion}` : `api/${groupVersion}`
       const { hash } = this.#document(groupVersion)
       paths[path] = { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` }

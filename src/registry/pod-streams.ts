@@ -1,45 +1,31 @@
 /** The streaming subresources of pods: log, exec, attach, port-forward. The backend moves the bytes. */
-import type { IncomingMessage } from 'node:http'
-import type { Duplex } from 'node:stream'
-import { type Logger, toError } from '../base/index.ts'
-import {
-  ApiError,
-  badRequest,
-  failure,
-  type KubeObject,
-  methodNotAllowed,
-  notFound,
-  type Status,
-  success,
-} from '../kube/index.ts'
-import {
-  acceptWebSocket,
-  ChannelConnection,
-  channelProtocols,
-  chooseProtocol,
-  portForwardTunnelProtocol,
-  servePortForward,
-  webSocketStream,
-} from '../streams/index.ts'
-import type { ExecSession, PodBackend, PodReference } from './backend.ts'
-import { noBackend, statusOf } from './errors.ts'
+import { toError } from '../base/index.ts'
+import { badRequest, type KubeObject, methodNotAllowed, notFound } from '../kube/index.ts'
+import type { CommandStreams } from '../streams/index.ts'
+import type { PodBackend, PodReference } from './backend.ts'
+import { noBackend } from './errors.ts'
 import type { Exchange } from './http/exchange.ts'
+import { serveCommand } from './pod-command.ts'
+import { serveForward } from './pod-forward.ts'
+import type { StreamContext, UpgradeRequest } from './pod-upgrade.ts'
 import type { ObjectStore } from './store/objects.ts'
 import { listOf, textOf, valueAt } from './values.ts'
 
 const defaultContainerAnnotation = 'kubectl.kubernetes.io/default-container'
 
 /** Requests that end in a stream other than HTTP's own. */
-export const upgradable = new Set(['exec', 'attach', 'portforward'])
+export const upgradable: ReadonlySet<string> = new Set(['exec', 'attach', 'portforward'])
+
+export interface PodStreamsOptions extends StreamContext {
+  readonly store: ObjectStore
+}
 
 export class PodStreams {
-  readonly #store: ObjectStore
-  readonly #logger: Logger
+  readonly #options: PodStreamsOptions
   backend: PodBackend | undefined
 
-  constructor(store: ObjectStore, logger: Logger) {
-    this.#store = store
-    this.#logger = logger
+  constructor(options: PodStreamsOptions) {
+    this.#options = options
   }
 
   async log(exchange: Exchange, namespace: string, name: string): Promise<void> {
@@ -69,7 +55,8 @@ export class PodStreams {
       }
       exchange.response.end()
     } catch (error) {
-      this.#logger.debug('a log stream broke', { pod: name, error: toError(error).message })
+      const { logger } = this.#options
+      logger.debug('a log stream broke', { pod: name, error: toError(error).message })
       exchange.destroy()
     }
   }
@@ -80,54 +67,23 @@ export class PodStreams {
     target: { readonly namespace: string; readonly name: string; readonly subresource: string },
   ): Promise<void> {
     const { pod, reference } = this.#pod(target.namespace, target.name)
+    const backend = this.#backend()
+    const context = this.#options
     if (target.subresource === 'portforward') {
-      return this.#portForward(request, reference)
+      return serveForward(request, (port) => backend.portForward(reference, port), context)
     }
     const { query } = request
     const container = containerOf(pod, query.get('container'))
-    const flag = (name: string): boolean => query.get(name) === 'true' || query.get(name) === '1'
-    const options = { container, stdin: flag('stdin'), tty: flag('tty') }
-    const backend = this.#backend()
-    const protocol = required(request.message, channelProtocols)
+    const streams = streamsOf(query)
+    const options = { container, stdin: streams.stdin, tty: streams.tty }
     if (target.subresource === 'attach') {
-      return this.#channels(request, protocol, () => backend.attach(reference, options))
+      return serveCommand(request, streams, () => backend.attach(reference, options), context)
     }
     const command = query.getAll('command')
     if (command.length === 0)
       throw badRequest('you must specify at least 1 command for the container')
-    await this.#channels(request, protocol, () => backend.exec(reference, { ...options, command }))
-  }
-
-  async #portForward(request: UpgradeRequest, pod: PodReference): Promise<void> {
-    const backend = this.#backend()
-    const protocol = required(request.message, [portForwardTunnelProtocol])
-    const webSocket = await acceptWebSocket(request.message, request.socket, request.head, protocol)
-    servePortForward(webSocketStream(webSocket), (port) => backend.portForward(pod, port))
-  }
-
-  async #channels(
-    request: UpgradeRequest,
-    protocol: string,
-    run: () => Promise<ExecSession>,
-  ): Promise<void> {
-    const webSocket = await acceptWebSocket(request.message, request.socket, request.head, protocol)
-    let session: ExecSession | undefined
-    const connection = new ChannelConnection(webSocket, {
-      onResize: (columns, rows) => session?.resize(columns, rows),
-      onClose: () => session?.kill(),
-    })
-    try {
-      session = await run()
-      if (session.stdin !== undefined) connection.stdin.pipe(session.stdin)
-      session.stdin?.on('error', () => {})
-      await Promise.all([
-        connection.copy(session.stdout, 'stdout'),
-        session.stderr === undefined ? undefined : connection.copy(session.stderr, 'stderr'),
-      ])
-      connection.finish(exitStatus(await session.exitCode))
-    } catch (error) {
-      connection.finish(statusOf(error))
-    }
+    const run = () => backend.exec(reference, { ...options, command })
+    await serveCommand(request, streams, run, context)
   }
 
   #backend(): PodBackend {
@@ -136,27 +92,21 @@ export class PodStreams {
   }
 
   #pod(namespace: string, name: string): { pod: KubeObject; reference: PodReference } {
-    const entry = this.#store.bucket('/pods').get(namespace, name)
+    const entry = this.#options.store.bucket('/pods').get(namespace, name)
     if (entry === undefined) throw notFound({ group: '', kind: 'pods', name })
     return { pod: entry.parse(), reference: { namespace, name, uid: entry.index.uid } }
   }
 }
 
-export interface UpgradeRequest {
-  readonly message: IncomingMessage
-  readonly socket: Duplex
-  readonly head: Buffer
-  readonly query: URLSearchParams
-}
-
-function required(message: IncomingMessage, supported: readonly string[]): string {
-  const protocol = chooseProtocol(message, supported)
-  if (protocol !== undefined) return protocol
-  const offered = message.headers['sec-websocket-protocol'] ?? message.headers.upgrade ?? 'none'
-  throw badRequest(
-    `the client offers ${offered}; this server speaks ${supported.join(', ')} over WebSocket ` +
-      '(use kubectl 1.31 or newer)',
-  )
+function streamsOf(query: URLSearchParams): CommandStreams {
+  const flag = (name: string): boolean => query.get(name) === 'true' || query.get(name) === '1'
+  const tty = flag('tty')
+  const [stdin, stdout] = [flag('stdin'), flag('stdout')]
+  const stderr = flag('stderr')
+  if (!stdin && !stdout && !stderr)
+    throw badRequest('you must specify at least 1 of stdin, stdout, stderr')
+  // A terminal has one output.
+  return { stdin, stdout, stderr: stderr && !tty, tty }
 }
 
 /** The container that is meant: the named one, the annotated one, or the only one. */
@@ -176,26 +126,5 @@ function containerOf(pod: KubeObject, asked: string | null): string {
   if (only !== undefined && own.length === 1) return only
   throw badRequest(
     `a container name must be specified for pod ${name}, choose one of: [${own.join(' ')}]`,
-  )
-}
-
-function exitStatus(code: number): Status {
-  if (code === 0) return { ...success(), metadata: {} }
-  const { status } = failure(
-    500,
-    'NonZeroExitCode',
-    `command terminated with non-zero exit code: exit status ${code}`,
-    { causes: [{ reason: 'ExitCode', message: String(code) }] },
-  )
-  return status
-}
-
-/** Answers a refused upgrade as plain HTTP; the connection stays until the client has read it. */
-export function refuseUpgrade(socket: Duplex, thrown: unknown): void {
-  const status = thrown instanceof ApiError ? thrown.status : statusOf(thrown)
-  const body = JSON.stringify(status)
-  socket.end(
-    `HTTP/1.1 ${status.code} ${status.reason ?? 'Error'}\r\ncontent-type: application/json\r\n` +
-      `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   )
 }

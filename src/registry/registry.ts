@@ -11,7 +11,12 @@ import { EscalationCheck } from './admission/escalation.ts'
 import { NamespaceAdmission } from './admission/namespaces.ts'
 import { PodAdmission } from './admission/pods.ts'
 import { ServiceAdmission } from './admission/services.ts'
+import { WebhookConfigurationCheck } from './admission/webhooks/configuration-check.ts'
+import { dialDirectly, type WebhookDialer } from './admission/webhooks/dial.ts'
+import { Webhooks } from './admission/webhooks/index.ts'
 import { Api } from './api.ts'
+import { ApiMetrics } from './api-metrics.ts'
+import { RoleAggregation } from './auth/aggregation.ts'
 import { Authenticator } from './auth/authenticate.ts'
 import { type KeyPair, Pki } from './auth/pki.ts'
 import { Authorizer } from './auth/rbac.ts'
@@ -26,13 +31,17 @@ import { DefinitionCleanup } from './definition-cleanup.ts'
 import { DefinitionAdmission, Definitions } from './definitions.ts'
 import { Discovery } from './discovery.ts'
 import { fieldsFor } from './fields.ts'
+import { Backups } from './http/backup.ts'
 import { HttpServer } from './http/server.ts'
 import { writeKubeconfig } from './kubeconfig.ts'
 import { limits } from './limits.ts'
+import { MetricsApi, metricsGroup, metricsTypes } from './metrics-api.ts'
 import { OpenApi } from './openapi.ts'
 import { PodStreams } from './pod-streams.ts'
+import { PodProxy } from './proxy.ts'
 import { ObjectStore } from './store/objects.ts'
 import { SqliteStore } from './store/sqlite-store.ts'
+import { normalise } from './verbs/prepare.ts'
 
 export interface RegistryOptions {
   /** The state directory: `registry.db` and `pki/` live in it. */
@@ -50,8 +59,12 @@ export interface RegistryOptions {
   readonly serverNames?: readonly string[]
   /** Of the serving and the administrator's certificate; default a year. */
   readonly certificateLifeMs?: number
+  /** How admission webhooks are reached; default straight from this process. */
+  readonly dialWebhook?: WebhookDialer
   /** A number from 0 to 1; default Math.random. */
   readonly random?: () => number
+  /** Bytes of all objects together; writes beyond it get InsufficientStorage. Default 512 MB. */
+  readonly stateBytesMax?: number
 }
 
 export interface Registry extends Component {
@@ -92,8 +105,11 @@ class EmbeddedRegistry implements Registry {
   readonly #catalogue: Catalogue
   readonly #definitions: Definitions
   readonly #services: ServiceAdmission
+  readonly #webhooks: Webhooks
+  readonly #roles: RoleAggregation
   readonly #context: VerbContext
   readonly #pods: PodStreams
+  readonly #backups: Backups
   readonly #server: HttpServer
   #timer: Timer | undefined
   #kubeconfig: { readonly path: string; readonly serverUrl: string } | undefined
@@ -115,19 +131,38 @@ class EmbeddedRegistry implements Registry {
       ...(certificateLifeMs === undefined ? {} : { certificateLifeMs }),
     })
     const store = new SqliteStore(join(dir, 'registry.db'))
-    this.#store = new ObjectStore({ store, clock, logger, fieldsOf: (id) => fieldsFor(id) })
+    this.#store = new ObjectStore({
+      store,
+      clock,
+      logger,
+      fieldsOf: (id) => fieldsFor(id),
+      ...(options.stateBytesMax === undefined ? {} : { stateBytesMax: options.stateBytesMax }),
+    })
     this.#catalogue = new Catalogue(builtinTypes())
     const schemas = loadBuiltinSchemas()
     this.#definitions = new Definitions(this.#store, this.#catalogue, schemas)
     this.#services = new ServiceAdmission(this.#store, this.#serviceCidr, random)
     const authorizer = new Authorizer(this.#store)
-    const admission = new Admission([
+    this.#webhooks = new Webhooks({
+      store: this.#store,
+      catalogue: this.#catalogue,
+      authorizer,
+      normalise: (type, object) => normalise(schemas, type, object),
+      dial: options.dialWebhook ?? dialDirectly,
+      clock,
+      logger,
+      random,
+    })
+    this.#roles = new RoleAggregation({ store: this.#store, schemas, clock, logger })
+    const steps = [
       new NamespaceAdmission(this.#store),
       new EscalationCheck(authorizer),
       new PodAdmission({ store: this.#store, clock, random }),
       this.#services,
       new DefinitionAdmission(this.#catalogue, () => clock.now()),
-    ])
+      new WebhookConfigurationCheck(),
+    ]
+    const admission = new Admission(steps, this.#webhooks)
     this.#context = {
       store: this.#store,
       catalogue: this.#catalogue,
@@ -139,8 +174,9 @@ class EmbeddedRegistry implements Registry {
       random,
       open: new Set(),
     }
-    this.#pods = new PodStreams(this.#store, logger)
-    this.#pods.backend = options.backend
+    this.#pods = new PodStreams({ store: this.#store, logger, clock })
+    this.#useBackend(options.backend)
+    this.#backups = new Backups({ dir, make: (path) => this.#store.backup(path) })
     this.#server = this.#makeServer()
   }
 
@@ -149,9 +185,11 @@ class EmbeddedRegistry implements Registry {
     await mkdir(dir, { recursive: true, mode: 0o700 })
     await this.#store.start()
     try {
+      await this.#backups.clean()
       await this.#pki.ensure()
       this.#definitions.start()
       this.#services.start()
+      this.#webhooks.start()
       new DefinitionCleanup(this.#context, logger).start()
       await bootstrap({
         store: this.#store,
@@ -159,6 +197,7 @@ class EmbeddedRegistry implements Registry {
         clock,
         serviceCidr: this.#serviceCidr,
       })
+      await this.#roles.start()
       this.#server.start()
     } catch (error) {
       await this.#store.stop()
@@ -177,6 +216,7 @@ class EmbeddedRegistry implements Registry {
     this.#timer?.cancel()
     for (const watch of this.#context.open) watch.end()
     await this.#server.stop(deadlineMs)
+    this.#webhooks.stop()
     await this.#store.stop()
   }
 
@@ -185,7 +225,14 @@ class EmbeddedRegistry implements Registry {
   }
 
   setBackend(backend: PodBackend): void {
+    this.#useBackend(backend)
+  }
+
+  /** Metrics are served while somebody measures. */
+  #useBackend(backend: PodBackend | undefined): void {
     this.#pods.backend = backend
+    if (backend?.usage === undefined) this.#catalogue.undefine(metricsGroup)
+    else this.#catalogue.define(metricsGroup, metricsTypes)
   }
 
   get caCertificatePem(): string {
@@ -238,6 +285,15 @@ class EmbeddedRegistry implements Registry {
       discovery: new Discovery(this.#catalogue),
       openApi: new OpenApi(this.#catalogue, this.#context.schemas, () => clock.now()),
       pods: this.#pods,
+      proxy: new PodProxy(this.#store, this.#context.random),
+      podMetrics: new MetricsApi(this.#store, clock),
+      metrics: new ApiMetrics({
+        catalogue: this.#catalogue,
+        store: this.#store,
+        clock,
+        version: versionInfo(version),
+      }),
+      backups: this.#backups,
       logger,
       version: versionInfo(version),
       ready: () => this.#ready,

@@ -44,6 +44,8 @@ export interface ResourceType {
   readonly custom: CustomType | undefined
   /** Said with every accepted create: what is stored but not acted upon. */
   readonly warning: string | undefined
+  /** Why no object of this kind is accepted: what it asks for would not be done. */
+  readonly refusal?: string | undefined
 }
 
 /** `group/version`, or `version` for the core group. */

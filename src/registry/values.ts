@@ -53,6 +53,22 @@ export function setAt(root: JsonMap, path: string, value: unknown): void {
   map[last] = value
 }
 
+/** A deep copy of what JSON can say; several times as fast as parsing its text again. */
+export function copyOf<Value>(value: Value): Value {
+  if (typeof value !== 'object' || value === null) return value
+  if (Array.isArray(value)) return value.map(copyOf) as Value
+  const copy: JsonMap = {}
+  for (const key of Object.keys(value)) {
+    const inner = copyOf((value as JsonMap)[key])
+    // A plain assignment of this one would be taken for the prototype.
+    if (key === '__proto__') Object.defineProperty(copy, key, { ...writable, value: inner })
+    else copy[key] = inner
+  }
+  return copy as Value
+}
+
+const writable = { configurable: true, enumerable: true, writable: true }
+
 /** Equal as JSON values, whatever the order of keys. */
 export function sameValue(left: unknown, right: unknown): boolean {
   if (left === right) return true

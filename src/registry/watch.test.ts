@@ -144,6 +144,64 @@ describe('lists and watches', () => {
     watch.close()
   })
 
+  test('a watch that has missed more than its buffer still gets everything, in order', async () => {
+    const from = await version()
+    await server.configMap('big')
+    for (let round = 0; round < 14; round++) {
+      const data = { v: `${round} `.repeat(250_000).slice(0, 900_000) }
+      assert.equal((await server.send('PATCH', `${maps}/big`, { data }, merge)).code, 200)
+    }
+    const watch = server.watch(`${maps}?watch=1&resourceVersion=${from}`)
+    const seen = await watch.take(1)
+    await server.send('PATCH', `${maps}/big`, { data: { v: 'last' } }, merge)
+    seen.push(...(await watch.take(15)))
+    assert.deepEqual(seen, ['ADDED big', ...Array.from({ length: 15 }, () => 'MODIFIED big')])
+    watch.close()
+  })
+
+  test('what changes while the present state is being sent comes after its bookmark', async () => {
+    const labels = { held: 'x' }
+    const large = { v: 'x'.repeat(900_000) }
+    for (let index = 0; index < 6; index++)
+      await server.configMap(`held-${index}`, large, { labels })
+    const query =
+      'watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true'
+    const watch = server.watch(`${maps}?${query}&labelSelector=held`)
+    // The client's window is small, so that most of the state is still to be sent now.
+    const seen = await watch.take(1)
+    await server.send('PATCH', `${maps}/held-0`, { data: { v: 'new' } }, merge)
+    seen.push(...(await watch.take(5)))
+    assert.deepEqual(
+      seen,
+      Array.from({ length: 6 }, (_, index) => `ADDED held-${index}`),
+    )
+    assert.equal((await watch.next())?.type, 'BOOKMARK')
+    assert.deepEqual(await watch.take(1), ['MODIFIED held-0'])
+    watch.close()
+  })
+
+  test('a table and the metadata of objects are cut from what is stored, whatever is in it', async () => {
+    const odd = '{"a":"}]\\\\","managedFields":[1]} ü 💥'
+    await server.configMap('odd', {}, { annotations: { odd }, labels: { odd: 'x' } })
+    const only = `${maps}?labelSelector=odd`
+    const kinds = { accept: 'application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io' }
+    const partial = (await server.get(only, kinds)).json.items as { metadata: JsonMap }[]
+    const [whole] = (await server.get(only)).json.items as { metadata: JsonMap }[]
+    assert.deepEqual(partial[0]?.metadata, whole?.metadata)
+    assert.deepEqual(whole?.metadata.annotations, { odd })
+    const table = { accept: 'application/json;as=Table;v=v1;g=meta.k8s.io' }
+    for (const [include, expected] of [
+      ['Object', whole],
+      ['None', null],
+      ['Metadata', { kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1', ...partial[0] }],
+    ] as const) {
+      const reply = await server.get(`${only}&includeObject=${include}`, table)
+      const [row] = reply.json.rows as { cells: unknown[]; object: unknown }[]
+      assert.equal(row?.cells[0], 'odd')
+      assert.deepEqual(row?.object, expected)
+    }
+  })
+
   test('a version from before a restart is too old, and versions go on counting', async () => {
     const dir = server.dir
     await server.configMap('before-restart')

@@ -2,9 +2,8 @@
  * Nobody can grant what they don't have: writing a role needs all its permissions (or the verb `escalate`),
  * binding one needs all of them too (or `bind`). Otherwise `create rolebindings` would be as good as root.
  */
-import { forbidden, type KubeObject } from '../../kube/index.ts'
-import { type Authorizer, type PolicyRule, ruleOf } from '../auth/rbac.ts'
-import type { User } from '../auth/user.ts'
+import { forbidden, type KubeObject, notFound } from '../../kube/index.ts'
+import { type Authorizer, mastersGroup, type PolicyRule, ruleOf } from '../auth/rbac.ts'
 import { listOf, mapOf, sameValue, textOf, valueAt } from '../values.ts'
 import type { AdmissionRequest, AdmissionStep } from './admission.ts'
 
@@ -17,14 +16,12 @@ export class EscalationCheck implements AdmissionStep {
     this.#authorizer = authorizer
   }
 
-  admit(request: AdmissionRequest, object: KubeObject, old: KubeObject | undefined): Promise<void> {
-    const { type, operation } = request
-    if (type.group === group && operation !== 'DELETE') {
-      if (type.resource === 'roles' || type.resource === 'clusterroles')
-        this.#role(request, object, old)
-      else this.#binding(request, object, old)
-    }
-    return Promise.resolve()
+  check(request: AdmissionRequest, object: KubeObject, old: KubeObject | undefined): void {
+    const { type } = request
+    if (type.group !== group) return
+    if (type.resource === 'roles' || type.resource === 'clusterroles')
+      this.#role(request, object, old)
+    else this.#binding(request, object, old)
   }
 
   #role(request: AdmissionRequest, role: KubeObject, old: KubeObject | undefined): void {
@@ -53,7 +50,12 @@ export class EscalationCheck implements AdmissionStep {
     const { user } = request
     const attributes = { verb: 'bind', group, resource, subresource: undefined, name }
     if (this.#authorizer.allows(user, { ...attributes, namespace: namespaceOf(request) })) return
-    this.#require(request, binding, this.#authorizer.rulesOfRole(resource, request.namespace, name))
+    const rules = this.#authorizer.rulesOfRole(resource, request.namespace, name)
+    // Who binds a role that isn't there yet would get whatever someone else puts into it.
+    if (rules === undefined && !user.groups.includes(mastersGroup)) {
+      throw notFound({ group, kind: resource, name })
+    }
+    this.#require(request, binding, rules ?? [])
   }
 
   #may(request: AdmissionRequest, verb: string, name: string): boolean {
@@ -63,36 +65,92 @@ export class EscalationCheck implements AdmissionStep {
   }
 
   #require(request: AdmissionRequest, object: KubeObject, rules: readonly PolicyRule[]): void {
-    const missing = rules.find((rule) => !this.#holds(request.user, namespaceOf(request), rule))
-    if (missing === undefined) return
+    const missing = this.#missing(request, rules)
+    if (missing.length === 0) return
     const { type, user } = request
+    const groups = user.groups.map((name) => JSON.stringify(name)).join(' ')
     const why =
-      `user "${user.username}" is attempting to grant RBAC permissions not currently held: ` +
-      JSON.stringify(missing, (_key, value) =>
-        Array.isArray(value) && value.length === 0 ? undefined : value,
-      )
+      `user "${user.username}" (groups=[${groups}]) is attempting to grant RBAC permissions ` +
+      `not currently held:\n${missing.map(ruleText).sort().join('\n')}`
     throw forbidden({ group, kind: type.resource, name: object.metadata.name }, why)
   }
 
-  /** Whether the user has every single permission that a rule gives. */
-  #holds(user: User, namespace: string | undefined, rule: PolicyRule): boolean {
-    const names = rule.resourceNames.length === 0 ? [undefined] : rule.resourceNames
-    for (const verb of rule.verbs) {
-      for (const path of rule.nonResourceURLs) {
-        if (!this.#authorizer.allowsPath(user, { verb, path })) return false
-      }
-      for (const apiGroup of rule.apiGroups) {
-        for (const full of rule.resources) {
-          const [resource = '', subresource] = full.split('/')
-          for (const name of names) {
-            const attributes = { verb, group: apiGroup, resource, subresource, namespace, name }
-            if (!this.#authorizer.allows(user, attributes)) return false
-          }
-        }
+  /** The single permissions which the rules give and the user lacks, verbs of the same thing joined. */
+  #missing(request: AdmissionRequest, rules: readonly PolicyRule[]): PolicyRule[] {
+    const { user } = request
+    const namespace = namespaceOf(request)
+    const missing = new Map<string, PolicyRule>()
+    for (const rule of rules) {
+      for (const { verb, ...single } of permissions(rule)) {
+        const { path } = single
+        const held =
+          path === undefined
+            ? this.#authorizer.allows(user, { verb, namespace, ...attributesOf(single) })
+            : this.#authorizer.allowsPath(user, { verb, path })
+        if (held) continue
+        const key = JSON.stringify(single)
+        const verbs = missing.get(key)?.verbs ?? []
+        if (!verbs.includes(verb)) missing.set(key, asRule([...verbs, verb], single))
       }
     }
-    return true
+    return [...missing.values()]
   }
+}
+
+/** One thing that a rule is about: a resource, or a path. */
+interface Single {
+  readonly apiGroup?: string
+  readonly resource?: string
+  readonly name?: string
+  readonly path?: string
+}
+
+function* permissions(rule: PolicyRule): Generator<Single & { readonly verb: string }> {
+  for (const verb of rule.verbs) {
+    for (const path of rule.nonResourceURLs) yield { verb, path }
+    for (const apiGroup of rule.apiGroups) {
+      for (const resource of rule.resources) {
+        if (rule.resourceNames.length === 0) yield { verb, apiGroup, resource }
+        for (const name of rule.resourceNames) yield { verb, apiGroup, resource, name }
+      }
+    }
+  }
+}
+
+function attributesOf({ apiGroup = '', resource = '', name }: Single) {
+  const slash = resource.indexOf('/')
+  return {
+    group: apiGroup,
+    resource: slash < 0 ? resource : resource.slice(0, slash),
+    subresource: slash < 0 ? undefined : resource.slice(slash + 1),
+    name,
+  }
+}
+
+function asRule(verbs: readonly string[], single: Single): PolicyRule {
+  const { apiGroup, resource, name, path } = single
+  return {
+    verbs,
+    apiGroups: apiGroup === undefined ? [] : [apiGroup],
+    resources: resource === undefined ? [] : [resource],
+    resourceNames: name === undefined ? [] : [name],
+    nonResourceURLs: path === undefined ? [] : [path],
+  }
+}
+
+/** A rule as Kubernetes shows it: `{APIGroups:["apps"], Resources:["deployments"], Verbs:["get"]}`. */
+function ruleText(rule: PolicyRule): string {
+  const parts = [
+    ['APIGroups', rule.apiGroups],
+    ['Resources', rule.resources],
+    ['NonResourceURLs', rule.nonResourceURLs],
+    ['ResourceNames', rule.resourceNames],
+    ['Verbs', rule.verbs],
+  ] as const
+  const texts = parts
+    .filter(([, values]) => values.length > 0)
+    .map(([name, values]) => `${name}:[${values.map((each) => JSON.stringify(each)).join(' ')}]`)
+  return `{${texts.join(', ')}}`
 }
 
 const everything: PolicyRule = {

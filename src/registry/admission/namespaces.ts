@@ -13,15 +13,14 @@ export class NamespaceAdmission implements AdmissionStep {
     this.#store = store
   }
 
-  async admit(
-    request: AdmissionRequest,
-    object: KubeObject,
-    old: KubeObject | undefined,
-  ): Promise<void> {
+  admit(request: AdmissionRequest, object: KubeObject, old: KubeObject | undefined): boolean {
     const { type, operation } = request
-    if (operation === 'DELETE') return
-    if (type.group === '' && type.resource === 'namespaces') return prepare(request, object, old)
-    if (operation !== 'CREATE' || !type.namespaced) return
+    if (type.group === '' && type.resource === 'namespaces') {
+      prepare(request, object, old)
+      warnAboutSecurity(request, object, old)
+      return true
+    }
+    if (operation !== 'CREATE' || !type.namespaced) return false
     const entry = this.#store.bucket('/namespaces').latest('', request.namespace)
     if (entry === undefined) {
       throw notFound({ group: '', kind: 'namespaces', name: request.namespace })
@@ -33,6 +32,22 @@ export class NamespaceAdmission implements AdmissionStep {
         request.namespace,
       )
     }
+    return false
+  }
+}
+
+const securityPrefix = 'pod-security.kubernetes.io/'
+
+/** Labels that ask for something which is not done: said when they come or change. */
+function warnAboutSecurity(
+  request: AdmissionRequest,
+  object: KubeObject,
+  old: KubeObject | undefined,
+): void {
+  const before = old?.metadata.labels ?? {}
+  for (const [key, value] of Object.entries(object.metadata.labels ?? {})) {
+    if (!key.startsWith(securityPrefix) || before[key] === value) continue
+    request.warn(`the label ${key} is stored, but pod security is not enforced in standalone mode`)
   }
 }
 

@@ -25,11 +25,15 @@ export class PodAdmission implements AdmissionStep {
     this.#options = options
   }
 
-  async admit(request: AdmissionRequest, pod: KubeObject): Promise<void> {
+  admit(request: AdmissionRequest, pod: KubeObject): boolean | Promise<boolean> {
     const { type, operation, subresource } = request
-    if (type.group !== '' || type.resource !== 'pods') return
-    if (operation !== 'CREATE' || subresource !== undefined) return
-    if (pod.metadata.annotations?.[mirrorAnnotation] !== undefined) return
+    if (type.group !== '' || type.resource !== 'pods') return false
+    if (operation !== 'CREATE' || subresource !== undefined) return false
+    if (pod.metadata.annotations?.[mirrorAnnotation] !== undefined) return false
+    return this.#prepare(request, pod)
+  }
+
+  async #prepare(request: AdmissionRequest, pod: KubeObject): Promise<boolean> {
     const spec = mapOf(pod.spec)
     pod.spec = spec
     const asked = spec.serviceAccountName ?? spec.serviceAccount
@@ -50,6 +54,7 @@ export class PodAdmission implements AdmissionStep {
     const secrets = valueAt(account, 'imagePullSecrets')
     if (spec.imagePullSecrets === undefined && Array.isArray(secrets))
       spec.imagePullSecrets = secrets
+    return true
   }
 
   /** Controllers make the default account of a new namespace a moment after the namespace. */

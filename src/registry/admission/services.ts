@@ -43,14 +43,10 @@ export class ServiceAdmission implements AdmissionStep {
     })
   }
 
-  async admit(
-    request: AdmissionRequest,
-    service: KubeObject,
-    old: KubeObject | undefined,
-  ): Promise<void> {
-    const { type, operation, subresource } = request
-    if (type.group !== '' || type.resource !== 'services') return
-    if (operation === 'DELETE' || subresource !== undefined) return
+  admit(request: AdmissionRequest, service: KubeObject, old: KubeObject | undefined): boolean {
+    const { type, subresource } = request
+    if (type.group !== '' || type.resource !== 'services') return false
+    if (subresource !== undefined) return false
     const spec = mapOf(service.spec)
     service.spec = spec
     if (old !== undefined) keepAllocated(spec, mapOf(old.spec))
@@ -65,7 +61,7 @@ export class ServiceAdmission implements AdmissionStep {
       ]) {
         delete spec[field]
       }
-      return
+      return true
     }
     this.#allocateAddress(service, spec, owner)
     const wantsPorts =
@@ -75,6 +71,7 @@ export class ServiceAdmission implements AdmissionStep {
       if (wantsPorts) this.#allocatePort(service, { port, index, owner })
       else if (spec.type !== 'LoadBalancer') delete port.nodePort
     }
+    return true
   }
 
   abandon(object: KubeObject, old: KubeObject | undefined): void {

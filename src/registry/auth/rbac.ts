@@ -2,8 +2,7 @@
  * Authorization by RBAC objects. Rules are gathered per subject when a role or binding changed, so that
  * a decision is a walk over the few rules of the user and its groups.
  */
-import type { KubeObject, LabelSelector } from '../../kube/index.ts'
-import { labelSelectorMatches } from '../../kube/index.ts'
+import type { KubeObject } from '../../kube/index.ts'
 import type { ObjectStore } from '../store/objects.ts'
 import { listOf, mapOf, stringsOf, textOf, valueAt } from '../values.ts'
 import { serviceAccountPrefix, type User } from './user.ts'
@@ -35,9 +34,20 @@ interface Grant {
   /** Undefined: everywhere. */
   readonly namespace: string | undefined
   readonly rules: readonly PolicyRule[]
+  /** Which binding gives which role to whom, in Kubernetes' words. */
+  readonly reason: string
 }
 
-const mastersGroup = 'system:masters'
+export interface Decision {
+  readonly allowed: boolean
+  /** Empty when nothing allows it, and for those who may do everything. */
+  readonly reason: string
+}
+
+const denied: Decision = { allowed: false, reason: '' }
+
+/** May do everything, whatever roles say. */
+export const mastersGroup = 'system:masters'
 const bucketIds = ['roles', 'clusterroles', 'rolebindings', 'clusterrolebindings'].map(
   (resource) => `rbac.authorization.k8s.io/${resource}`,
 )
@@ -54,20 +64,38 @@ export class Authorizer {
   }
 
   allows(user: User, attributes: ResourceAttributes): boolean {
-    if (user.groups.includes(mastersGroup)) return true
-    for (const grant of this.#grantsOf(user)) {
-      if (grant.namespace !== undefined && grant.namespace !== attributes.namespace) continue
-      if (grant.rules.some((rule) => resourceMatches(rule, attributes))) return true
-    }
-    return false
+    return this.decide(user, attributes).allowed
+  }
+
+  /** Whether the user may do something with a resource, and by which binding. */
+  decide(user: User, attributes: ResourceAttributes): Decision {
+    return this.#decide(user, (rule, namespace) => {
+      if (namespace !== undefined && namespace !== attributes.namespace) return false
+      return resourceMatches(rule, attributes)
+    })
   }
 
   allowsPath(user: User, attributes: PathAttributes): boolean {
-    if (user.groups.includes(mastersGroup)) return true
-    return this.#grantsOf(user).some(
-      (grant) =>
-        grant.namespace === undefined && grant.rules.some((rule) => pathMatches(rule, attributes)),
+    return this.decidePath(user, attributes).allowed
+  }
+
+  /** The same for a path that is no resource. */
+  decidePath(user: User, attributes: PathAttributes): Decision {
+    return this.#decide(
+      user,
+      (rule, namespace) => namespace === undefined && pathMatches(rule, attributes),
     )
+  }
+
+  #decide(
+    user: User,
+    matches: (rule: PolicyRule, namespace: string | undefined) => boolean,
+  ): Decision {
+    if (user.groups.includes(mastersGroup)) return { allowed: true, reason: '' }
+    for (const { namespace, rules, reason } of this.#grantsOf(user)) {
+      if (rules.some((rule) => matches(rule, namespace))) return { allowed: true, reason }
+    }
+    return denied
   }
 
   /** Everything the user may do in a namespace, for `auth can-i --list`. */
@@ -83,11 +111,16 @@ export class Authorizer {
       .flatMap((grant) => grant.rules)
   }
 
-  /** What a role allows; nothing when it does not exist. */
-  rulesOfRole(resource: 'roles' | 'clusterroles', namespace: string, name: string): PolicyRule[] {
+  /** What a role allows; undefined when it does not exist. */
+  rulesOfRole(
+    resource: 'roles' | 'clusterroles',
+    namespace: string,
+    name: string,
+  ): PolicyRule[] | undefined {
     this.#refresh()
-    const key = resource === 'roles' ? `Role ${namespace}/${name}` : `ClusterRole ${name}`
-    return this.#rules.get(key) ?? []
+    return this.#rules.get(
+      resource === 'roles' ? `Role ${namespace}/${name}` : `ClusterRole ${name}`,
+    )
   }
 
   #grantsOf(user: User): Grant[] {
@@ -111,18 +144,17 @@ export class Authorizer {
     this.#rules = rules
     for (const role of roles)
       rules.set(`Role ${role.metadata.namespace}/${role.metadata.name}`, rulesIn(role))
-    for (const role of clusterRoles) {
-      rules.set(`ClusterRole ${role.metadata.name}`, [
-        ...rulesIn(role),
-        ...aggregated(role, clusterRoles),
-      ])
-    }
-    for (const binding of [...roleBindings, ...clusterRoleBindings]) this.#bind(binding, rules)
+    for (const role of clusterRoles) rules.set(`ClusterRole ${role.metadata.name}`, rulesIn(role))
+    for (const binding of [...clusterRoleBindings, ...roleBindings]) this.#bind(binding, rules)
   }
 
   #bind(binding: KubeObject, rules: ReadonlyMap<string, PolicyRule[]>): void {
     const { namespace } = binding.metadata
     const { kind, name } = mapOf(valueAt(binding, 'roleRef'))
+    const full = namespace === undefined ? '' : `/${namespace}`
+    const source =
+      `RBAC: allowed by ${binding.kind} "${binding.metadata.name}${full}" ` +
+      `of ${textOf(kind)} "${textOf(name)}" to `
     const key =
       kind === 'Role' ? `Role ${namespace}/${textOf(name)}` : `ClusterRole ${textOf(name)}`
     const granted = rules.get(key)
@@ -133,7 +165,7 @@ export class Authorizer {
           ? `User ${serviceAccountPrefix}${textOf(subject.namespace ?? namespace)}:${textOf(subject.name)}`
           : `${textOf(subject.kind)} ${textOf(subject.name)}`
       const grants = this.#grants.get(owner) ?? []
-      grants.push({ namespace, rules: granted })
+      grants.push({ namespace, rules: granted, reason: `${source}${subjectText(subject)}` })
       this.#grants.set(owner, grants)
     }
   }
@@ -161,14 +193,10 @@ export function ruleOf(rule: Record<string, unknown>): PolicyRule {
   }
 }
 
-/** The rules of the ClusterRoles that an aggregation rule selects by label. */
-function aggregated(role: KubeObject, all: readonly KubeObject[]): PolicyRule[] {
-  const selectors = listOf(valueAt(role, 'aggregationRule.clusterRoleSelectors')) as LabelSelector[]
-  if (selectors.length === 0) return []
-  return all
-    .filter((other) => other !== role)
-    .filter((other) => selectors.some((each) => labelSelectorMatches(each, other.metadata.labels)))
-    .flatMap(rulesIn)
+function subjectText(subject: Record<string, unknown>): string {
+  const [name, namespace] = [textOf(subject.name), textOf(subject.namespace)]
+  const full = namespace === '' ? name : `${name}/${namespace}`
+  return `${textOf(subject.kind)} "${full}"`
 }
 
 const holds = (list: readonly string[], value: string): boolean =>

@@ -5,9 +5,9 @@ import type { Exchange } from '../http/exchange.ts'
 import { isMap, type JsonMap, mapOf, stringsOf, textOf } from '../values.ts'
 import { readObject } from '../verbs/decode.ts'
 import type { Target } from '../verbs/target.ts'
-import type { PolicyRule } from './rbac.ts'
+import type { Decision, PolicyRule } from './rbac.ts'
 import { issuer, type Tokens } from './tokens.ts'
-import { authenticatedGroup, type User, userInfo } from './user.ts'
+import { type User, userInfo } from './user.ts'
 
 export class Reviews {
   readonly #context: VerbContext
@@ -44,10 +44,9 @@ export class Reviews {
         return { userInfo: userInfo(user) }
       case 'SelfSubjectAccessReview':
         return this.#accessReview(spec, user)
-      case 'LocalSubjectAccessReview': {
-        const attributes = { ...mapOf(spec.resourceAttributes), namespace: target.namespace }
-        return this.#accessReview({ ...spec, resourceAttributes: attributes }, namedUser(spec))
-      }
+      case 'LocalSubjectAccessReview':
+        checkLocal(spec, target.namespace ?? '')
+        return this.#accessReview(spec, namedUser(spec))
       case 'SubjectAccessReview':
         return this.#accessReview(spec, namedUser(spec))
       case 'SelfSubjectRulesReview':
@@ -78,7 +77,7 @@ export class Reviews {
     const { authorizer } = this.#context
     if (isMap(spec.nonResourceAttributes)) {
       const { path, verb } = spec.nonResourceAttributes
-      return { allowed: authorizer.allowsPath(user, { path: textOf(path), verb: textOf(verb) }) }
+      return answerOf(authorizer.decidePath(user, { path: textOf(path), verb: textOf(verb) }))
     }
     if (!isMap(spec.resourceAttributes)) {
       throw badRequest(
@@ -86,7 +85,7 @@ export class Reviews {
       )
     }
     const wanted = spec.resourceAttributes
-    const allowed = authorizer.allows(user, {
+    const decision = authorizer.decide(user, {
       verb: textOf(wanted.verb),
       group: textOf(wanted.group),
       resource: textOf(wanted.resource),
@@ -94,7 +93,7 @@ export class Reviews {
       namespace: textOf(wanted.namespace) || undefined,
       name: textOf(wanted.name) || undefined,
     })
-    return { allowed, ...(allowed ? {} : { reason: 'no RBAC rule allows it' }) }
+    return answerOf(decision)
   }
 
   #rulesReview(namespace: string, user: User): JsonMap {
@@ -113,10 +112,32 @@ function resourceRule({ verbs, apiGroups, resources, resourceNames }: PolicyRule
   return { verbs, apiGroups, resources, ...(resourceNames.length === 0 ? {} : { resourceNames }) }
 }
 
+function answerOf({ allowed, reason }: Decision): JsonMap {
+  return { allowed, ...(reason === '' ? {} : { reason }) }
+}
+
+/** A review inside a namespace is about that namespace, and about resources only. */
+function checkLocal(spec: JsonMap, namespace: string): void {
+  const asked = textOf(mapOf(spec.resourceAttributes).namespace)
+  if (isMap(spec.nonResourceAttributes)) {
+    throw badRequest('spec.nonResourceAttributes: disallowed on this kind of request')
+  }
+  if (asked === namespace) return
+  throw badRequest(`spec.resourceAttributes.namespace must match namespace: ${namespace}`)
+}
+
+/** Whom a review asks about: nobody's groups are guessed, not even that of all who have a name. */
 function namedUser(spec: JsonMap): User {
   const username = textOf(spec.user)
   const groups = stringsOf(spec.groups)
   if (username === '' && groups.length === 0)
     throw badRequest('spec.user: at least one of user or group must be specified')
-  return { username, groups: groups.length === 0 ? [authenticatedGroup] : groups, extra: {} }
+  const extra = Object.entries(mapOf(spec.extra)).map(([key, list]) => [key, stringsOf(list)])
+  const uid = textOf(spec.uid)
+  return {
+    username,
+    groups,
+    extra: Object.fromEntries(extra) as User['extra'],
+    ...(uid === '' ? {} : { uid }),
+  }
 }

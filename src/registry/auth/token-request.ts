@@ -13,8 +13,12 @@ import type { Exchange } from '../http/exchange.ts'
 import { decodeBody } from '../http/negotiate.ts'
 import { limits } from '../limits.ts'
 import { isMap, type JsonMap, mapOf, stringsOf, textOf } from '../values.ts'
+import { consultAbout } from '../verbs/admission-request.ts'
 import type { Target } from '../verbs/target.ts'
+import { writeOptions } from '../verbs/write-options.ts'
 import { type BoundPod, issuer, type Tokens } from './tokens.ts'
+
+const requestKind = { group: 'authentication.k8s.io', version: 'v1', kind: 'TokenRequest' }
 
 export async function requestToken(
   context: VerbContext,
@@ -33,6 +37,8 @@ export async function requestToken(
   const audiences = given.length === 0 ? [issuer] : given
   const seconds = secondsOf(spec)
   const pod = boundPod(tokens, namespace, spec)
+  const { dryRun } = writeOptions(exchange)
+  await consultAbout(context, exchange, target, { kind: requestKind, body, dryRun })
   const { uid } = account.index
   const { token, expiresAtMs } = await tokens.issue({
     namespace,

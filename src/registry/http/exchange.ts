@@ -1,7 +1,8 @@
 /** One request and its answer, the same for HTTP/1.1 and HTTP/2. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
+import { constants, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
+import { MeshError } from '../../base/index.ts'
 import { badRequest, type Status, tooLarge } from '../../kube/index.ts'
 import type { User } from '../auth/user.ts'
 import { limits } from '../limits.ts'
@@ -60,16 +61,34 @@ export class Exchange {
   }
 
   async body(): Promise<Buffer> {
+    if (Number(this.header('content-length') ?? 0) > limits.bodyBytesMax) throw this.#tooLarge()
+    const { request } = this
     const chunks: Buffer[] = []
     let size = 0
-    for await (const chunk of this.request as AsyncIterable<Buffer>) {
-      size += chunk.length
-      if (size > limits.bodyBytesMax) {
-        throw tooLarge(`the request body is larger than the limit of ${limits.bodyBytesMax} bytes`)
-      }
-      chunks.push(chunk)
-    }
+    // Not by iteration, which would end the connection with the body that it gives up.
+    await new Promise<void>((resolve, reject) => {
+      request.on('data', (chunk: Buffer) => {
+        size += chunk.length
+        if (size > limits.bodyBytesMax) reject(this.#tooLarge())
+        else chunks.push(chunk)
+      })
+      request.once('end', resolve)
+      request.once('error', reject)
+      request.once('close', () => {
+        // Every request closes in the end, and errors are slow to make.
+        if (!request.readableEnded) reject(new MeshError('REGISTRY_CUT', 'the body broke off'))
+      })
+    })
     return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
+  }
+
+  /** The rest of the body is dropped as it comes, and not waited for once the answer is out. */
+  #tooLarge(): Error {
+    const stream = this.#stream
+    if (stream === undefined) this.response.setHeader('connection', 'close')
+    else this.response.once('finish', () => stream.close(constants.NGHTTP2_NO_ERROR))
+    this.request.resume()
+    return tooLarge(`the request body is larger than the limit of ${limits.bodyBytesMax} bytes`)
   }
 
   head(code: number, headers: Record<string, string>): void {
@@ -142,11 +161,14 @@ export class Exchange {
     this.response.once('close', callback)
   }
 
-  /** Cuts the answer short: the client sees a broken stream and starts again. */
+  /**
+   * Cuts the answer short, so that the client sees a failure and starts again. `close(code)` of an HTTP/2 stream
+   * is not that: it ends the stream in order first, and a part of a list would pass for the whole.
+   */
   destroy(): void {
     const stream = this.#stream
     if (stream === undefined) (this.request.socket as TLSSocket).destroy()
-    else stream.close(2)
+    else if (!stream.destroyed) stream.destroy(new MeshError('REGISTRY_CUT', 'the answer was cut'))
   }
 
   get #stream(): Http2ServerResponse['stream'] | undefined {

@@ -34,8 +34,14 @@ export function parseResourcePath(path: string): RequestInfo | undefined {
     namespace,
     resource,
     name,
-    subresource: subresource.length === 0 ? undefined : subresource.join('/'),
+    subresource: subresourceOf(subresource),
   }
+}
+
+/** What follows `proxy` is a path of somebody else's. */
+function subresourceOf(segments: readonly string[]): string | undefined {
+  if (segments.length === 0) return undefined
+  return segments[0] === 'proxy' ? 'proxy' : segments.join('/')
 }
 
 function segment(text: string): string {

@@ -1,7 +1,7 @@
 /** All objects of one resource in memory, the recent changes, and those who watch them. */
 import type { Clock } from '../../base/index.ts'
-import { limits } from '../limits.ts'
 import type { Entry, FieldsOf } from './entry.ts'
+import { History } from './history.ts'
 
 export interface ObjectEvent {
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'
@@ -12,6 +12,8 @@ export interface ObjectEvent {
 }
 
 export type EventListener = (event: ObjectEvent) => void
+/** Gets what one commit changed, in order. The array is never changed, so that work on it can be shared. */
+export type BatchListener = (events: readonly ObjectEvent[]) => void
 
 /** `namespace/name`; the namespace is empty for cluster-scoped objects. */
 export function entryKey(namespace: string, name: string): string {
@@ -23,25 +25,33 @@ export class Bucket {
   readonly id: string
   /** The version of the last change; caches compare it. */
   lastRevision = 0
-  /** Changes up to this one are no longer in the history. */
-  floor = 0
   fieldsOf: FieldsOf
+  readonly history = new History()
   readonly #entries = new Map<string, Entry>()
   readonly #pending = new Map<
     string,
     { readonly revision: number; readonly entry: Entry | undefined }
   >()
   readonly #listeners = new Set<EventListener>()
+  readonly #batchListeners = new Set<BatchListener>()
   readonly #clock: Clock
-  #history: { readonly event: ObjectEvent; readonly at: number }[] = []
-  #historyStart = 0
-  #historyBytes = 0
+  #batch: ObjectEvent[] = []
+  /** Made with the first list, then kept in order. */
   #sortedKeys: string[] | undefined
 
   constructor(id: string, clock: Clock, fieldsOf: FieldsOf) {
     this.id = id
     this.#clock = clock
     this.fieldsOf = fieldsOf
+  }
+
+  /** Changes up to this one are no longer in the history. */
+  get floor(): number {
+    return this.history.floor
+  }
+
+  set floor(revision: number) {
+    this.history.floor = revision
   }
 
   /** The committed state, which readers see. */
@@ -60,19 +70,26 @@ export class Bucket {
     return this.#entries.size
   }
 
-  /** Committed objects in the order of namespace and name. */
-  list(namespace?: string): Entry[] {
+  /** Committed objects in no order. */
+  entries(): Iterable<Entry> {
+    return this.#entries.values()
+  }
+
+  /**
+   * Committed objects in the order of namespace and name.
+   * @param namespace undefined: of all namespaces
+   * @param from the first key of interest
+   */
+  list(namespace?: string, from = ''): Entry[] {
     this.#sortedKeys ??= [...this.#entries.keys()].toSorted(byCodeUnits)
-    const all: Entry[] = []
+    const keys = this.#sortedKeys
     const prefix = namespace === undefined ? '' : `${namespace}/`
-    for (
-      let index = lowerBound(this.#sortedKeys, prefix);
-      index < this.#sortedKeys.length;
-      index++
-    ) {
-      const key = this.#sortedKeys[index] as string
-      if (!key.startsWith(prefix)) break
-      all.push(this.#entries.get(key) as Entry)
+    const first = lowerBound(keys, from > prefix ? from : prefix)
+    // "0" comes right after "/".
+    const end = namespace === undefined ? keys.length : lowerBound(keys, `${namespace}0`)
+    const all: Entry[] = []
+    for (let index = first; index < end; index++) {
+      all.push(this.#entries.get(keys[index] as string) as Entry)
     }
     return all
   }
@@ -95,27 +112,27 @@ export class Bucket {
   /** Takes over a committed change and tells the listeners. `next` is undefined for a deletion. */
   apply(event: ObjectEvent, next: Entry | undefined): void {
     const key = entryKey(event.entry.namespace, event.entry.name)
+    if (event.type !== 'MODIFIED') this.#sortKey(key, next !== undefined)
     if (next === undefined) this.#entries.delete(key)
     else this.#entries.set(key, next)
-    if (event.type !== 'MODIFIED') this.#sortedKeys = undefined
     if (this.#pending.get(key)?.revision === event.revision) this.#pending.delete(key)
     this.lastRevision = event.revision
-    this.#history.push({ event, at: this.#clock.now() })
-    this.#historyBytes += event.entry.bytes.length
-    this.#trimHistory()
+    this.history.push(event, this.#clock.now())
     for (const listener of this.#listeners) listener(event)
+    if (this.#batchListeners.size > 0) this.#batch.push(event)
+  }
+
+  /** The commit is applied as a whole: tells those who take its changes at once. */
+  endBatch(): void {
+    if (this.#batch.length === 0) return
+    const batch = this.#batch
+    this.#batch = []
+    for (const listener of this.#batchListeners) listener(batch)
   }
 
   /** The changes after `revision`, or undefined when some of them are forgotten. */
   since(revision: number): ObjectEvent[] | undefined {
-    if (revision < this.floor) return undefined
-    const events: ObjectEvent[] = []
-    for (let index = this.#history.length - 1; index >= this.#historyStart; index--) {
-      const { event } = this.#history[index] as { event: ObjectEvent }
-      if (event.revision <= revision) break
-      events.push(event)
-    }
-    return events.reverse()
+    return this.history.since(revision)
   }
 
   listen(listener: EventListener): () => void {
@@ -123,27 +140,17 @@ export class Bucket {
     return () => void this.#listeners.delete(listener)
   }
 
-  #trimHistory(): void {
-    const oldest = this.#clock.now() - limits.continuationAgeMs
-    while (this.#historyStart < this.#history.length) {
-      const first = this.#history[this.#historyStart] as { event: ObjectEvent; at: number }
-      const count = this.#history.length - this.#historyStart
-      if (
-        first.at >= oldest &&
-        count <= limits.historyEventsMax &&
-        this.#historyBytes <= limits.historyBytesMax
-      ) {
-        break
-      }
-      this.#historyBytes -= first.event.entry.bytes.length
-      this.floor = first.event.revision
-      this.#historyStart++
-    }
-    // Compacting only now and then keeps the cost of a change constant.
-    if (this.#historyStart > 1024 && this.#historyStart * 2 > this.#history.length) {
-      this.#history = this.#history.slice(this.#historyStart)
-      this.#historyStart = 0
-    }
+  listenBatches(listener: BatchListener): () => void {
+    this.#batchListeners.add(listener)
+    return () => void this.#batchListeners.delete(listener)
+  }
+
+  #sortKey(key: string, present: boolean): void {
+    const keys = this.#sortedKeys
+    if (keys === undefined) return
+    const place = lowerBound(keys, key)
+    if (present) keys.splice(place, 0, key)
+    else keys.splice(place, 1)
   }
 }
 

@@ -1,10 +1,12 @@
 /**
  * For the kill test: writes as fast as it can and says on standard output what it tries (`?`) and what was
- * acknowledged (`=`): `? name put`, `= name put <revision>`. It ends by being killed.
+ * acknowledged (`=`): `? name put`, `= name put <revision>`. Leases are among them: what doesn't wait for the
+ * disk survives the death of the process as well. It ends by being killed.
  */
 import { writeSync } from 'node:fs'
 import { errnoOf, silentLogger, systemClock } from '../../base/index.ts'
 import { fieldsFor } from '../fields.ts'
+import type { Bucket } from './bucket.ts'
 import { ObjectStore } from './objects.ts'
 import { SqliteStore } from './sqlite-store.ts'
 
@@ -16,7 +18,8 @@ const store = new ObjectStore({
   fieldsOf: (id) => fieldsFor(id),
 })
 await store.start()
-const bucket = store.bucket('/configmaps')
+const maps = store.bucket('/configmaps')
+const leases = store.bucket('coordination.k8s.io/leases')
 /** Synchronous, so that what is said is out before the next thing happens; a full pipe is waited for. */
 function say(line: string): void {
   let rest = Buffer.from(`${line}\n`)
@@ -30,7 +33,7 @@ function say(line: string): void {
 }
 say(`= started ${store.revision}`)
 
-async function write(name: string): Promise<void> {
+async function write(bucket: Bucket, name: string): Promise<void> {
   for (let round = 1; ; round++) {
     const latest = bucket.latest('n', name)
     const remove = latest !== undefined && round % 5 === 0
@@ -48,4 +51,7 @@ async function write(name: string): Promise<void> {
   }
 }
 
-await Promise.all(Array.from({ length: 8 }, (_, index) => write(`w${index}`)))
+await Promise.all([
+  ...Array.from({ length: 6 }, (_, index) => write(maps, `map-${index}`)),
+  ...Array.from({ length: 2 }, (_, index) => write(leases, `lease-${index}`)),
+])

@@ -1,9 +1,10 @@
 /** What the store's main half and its worker say to each other. */
-import type { Change, StoredObject, StoreStats } from './store.ts'
+import type { Change, Durability, StoredObject, StoreStats } from './store.ts'
 
 export interface WorkerOptions {
   readonly path: string
-  readonly maxBytes: number
+  /** Size of the file beyond which writes fail as on a full disk. */
+  readonly fileBytesMax: number
   readonly rowsPerMessage: number
 }
 
@@ -14,6 +15,7 @@ export type Request =
       readonly do: 'commit'
       readonly changes: readonly Change[]
       readonly revision: number
+      readonly durability: Durability
     }
   | { readonly id: number; readonly do: 'backup'; readonly path: string }
   | { readonly id: number; readonly do: 'compact' }

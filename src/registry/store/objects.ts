@@ -2,12 +2,21 @@
  * The objects and the global revision counter: changes get their version at once, are written in
  * groups, and become visible (to readers, watchers and their own writer) only after the commit.
  */
-import { type Clock, type Component, type Logger, MeshError, toError } from '../../base/index.ts'
+import {
+  type Clock,
+  type Component,
+  type Logger,
+  MeshError,
+  type Timer,
+  toError,
+} from '../../base/index.ts'
 import type { KubeObject } from '../../kube/index.ts'
 import { limits } from '../limits.ts'
 import { Bucket, entryKey, type ObjectEvent } from './bucket.ts'
+import { Capacity } from './capacity.ts'
 import { Entry, type FieldsOf, ordered } from './entry.ts'
-import type { Change, Store, StoredObject } from './store.ts'
+import { trimHistories } from './history.ts'
+import type { Change, Durability, Store, StoredObject } from './store.ts'
 
 /** The state that a writer started from is no longer the newest. */
 export class StaleWrite extends Error {
@@ -16,6 +25,12 @@ export class StaleWrite extends Error {
     this.name = 'StaleWrite'
   }
 }
+
+/**
+ * Kinds whose writes don't wait for the disk. A lost Event is a lost remark, and a lost renewal of a Lease is one
+ * that its holder makes again within seconds; both are written all the time. Everything else is synced.
+ */
+const relaxedBuckets = new Set(['/events', 'coordination.k8s.io/leases'])
 
 interface Pending {
   readonly bucket: Bucket
@@ -32,20 +47,25 @@ export interface ObjectStoreOptions {
   readonly logger: Logger
   /** Which fields selectors may ask for, by bucket. */
   readonly fieldsOf: (bucketId: string) => FieldsOf
+  /** Beyond it, writes that add something fail; default `limits.stateBytesMax`. */
+  readonly stateBytesMax?: number
 }
 
 export class ObjectStore implements Component {
   readonly #options: ObjectStoreOptions
   readonly #buckets = new Map<string, Bucket>()
+  readonly #capacity: Capacity
   #revision = 0
   #assigned = 0
   #queue: Pending[] = []
   #committing: Promise<void> | undefined
   #broken: MeshError | undefined
+  #housekeeping: Timer | undefined
   #revisionWaiters: { readonly revision: number; readonly wake: () => void }[] = []
 
   constructor(options: ObjectStoreOptions) {
     this.#options = options
+    this.#capacity = new Capacity(options.stateBytesMax)
   }
 
   async start(): Promise<void> {
@@ -55,6 +75,11 @@ export class ObjectStore implements Component {
     })
     this.#assigned = this.#revision
     for (const bucket of this.#buckets.values()) bucket.floor = this.#revision
+    this.#capacity.count(this.#buckets.values())
+    const keepHouse = (): void => void this.#keepHouse()
+    this.#housekeeping = this.#options.clock.every(limits.housekeepingPeriodMs, keepHouse, {
+      background: true,
+    })
     this.#options.logger.info('the registry is loaded', {
       objects: loaded.length,
       revision: this.#revision,
@@ -62,6 +87,7 @@ export class ObjectStore implements Component {
   }
 
   async stop(): Promise<void> {
+    this.#housekeeping?.cancel()
     await this.#committing
     await this.#options.store.close()
   }
@@ -121,6 +147,7 @@ export class ObjectStore implements Component {
     const bytes = Buffer.from(JSON.stringify(ordered(state)))
     if (object !== undefined && bytes.length > limits.objectBytesMax)
       throw tooLarge(key, bytes.length)
+    this.#capacity.replace(expected, object === undefined ? undefined : bytes)
     this.#assigned = revision
     const entry = new Entry(place, revision, bytes, bucket.fieldsOf).withIndexOf(state)
     const next = object === undefined ? undefined : entry
@@ -151,13 +178,13 @@ export class ObjectStore implements Component {
     // One turn of the event loop, so that writers woken together share the first commit.
     await new Promise((resolve) => setImmediate(resolve))
     while (this.#queue.length > 0) {
-      const batch = this.#queue.splice(0, limits.commitBatchMax)
+      const batch = this.#nextBatch()
       const last = (batch.at(-1) as Pending).change.revision
+      const relaxed = batch.every(({ bucket }) => relaxedBuckets.has(bucket.id))
+      const durability: Durability = relaxed ? 'relaxed' : 'synced'
+      const changes = batch.map((pending) => pending.change)
       try {
-        await this.#options.store.commit(
-          batch.map((pending) => pending.change),
-          last,
-        )
+        await this.#options.store.commit(changes, last, durability)
       } catch (error) {
         this.#fail(batch, error)
         continue
@@ -167,9 +194,36 @@ export class ObjectStore implements Component {
         pending.bucket.apply(pending.event, pending.next)
         pending.resolve(pending.event.entry)
       }
+      for (const bucket of new Set(batch.map((pending) => pending.bucket))) bucket.endBatch()
       this.#wakeRevisionWaiters()
     }
     this.#committing = undefined
+  }
+
+  /** As much of the queue as one transaction may take. */
+  #nextBatch(): Pending[] {
+    let bytes = 0
+    let count = 0
+    for (const { change } of this.#queue) {
+      bytes += change.bytes?.length ?? 0
+      if (count > 0 && (count === limits.commitBatchMax || bytes > limits.commitBytesMax)) break
+      count++
+    }
+    return this.#queue.splice(0, count)
+  }
+
+  /** Bounds what only time and other resources' changes can bound: histories, and free space in the file. */
+  async #keepHouse(): Promise<void> {
+    const histories = [...this.#buckets.values()].map(({ history }) => history)
+    trimHistories(histories, this.#options.clock.now())
+    try {
+      await this.#options.store.compact()
+    } catch (error) {
+      // Nothing is lost by it: the file stays as large as it is.
+      this.#options.logger.warn('the database could not be compacted', {
+        error: toError(error).message,
+      })
+    }
   }
 
   /** Later changes were built on the lost ones, so all that is queued fails with them. */
@@ -178,6 +232,7 @@ export class ObjectStore implements Component {
     const lost = [...batch, ...this.#queue]
     this.#queue = []
     for (const bucket of this.#buckets.values()) bucket.dropPending()
+    this.#capacity.count(this.#buckets.values())
     const full = error instanceof MeshError && error.code === 'REGISTRY_STORAGE_FULL'
     if (!full) {
       // After a failed sync the state on disk is unknown; writing on could hide a loss.

@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads'
 import { MeshError } from '../../base/index.ts'
 import { limits } from '../limits.ts'
 import type { Reply, Request, WorkerOptions } from './messages.ts'
-import type { Change, Store, StoredObject, StoreStats } from './store.ts'
+import type { Change, Durability, Store, StoredObject, StoreStats } from './store.ts'
 
 interface Waiter {
   resolve(result: number | StoreStats | undefined): void
@@ -19,9 +19,12 @@ export class SqliteStore implements Store {
   #nextId = 1
   #onObjects: ((objects: readonly StoredObject[]) => void) | undefined
 
-  /** @param maxBytes size of the file beyond which writes fail as on a full disk */
-  constructor(path: string, maxBytes: number = limits.stateBytesMax) {
-    this.#options = { path, maxBytes, rowsPerMessage: limits.loadRowsMax }
+  /** @param fileBytesMax size of the file beyond which writes fail as on a full disk */
+  constructor(
+    path: string,
+    fileBytesMax: number = limits.stateBytesMax * limits.fileBytesPerStateByte,
+  ) {
+    this.#options = { path, fileBytesMax, rowsPerMessage: limits.loadRowsMax }
   }
 
   async open(onObjects: (objects: readonly StoredObject[]) => void): Promise<number> {
@@ -41,8 +44,12 @@ export class SqliteStore implements Store {
     }
   }
 
-  async commit(changes: readonly Change[], revision: number): Promise<void> {
-    await this.#ask({ do: 'commit', changes, revision })
+  async commit(
+    changes: readonly Change[],
+    revision: number,
+    durability: Durability,
+  ): Promise<void> {
+    await this.#ask({ do: 'commit', changes, revision, durability })
   }
 
   async backup(path: string): Promise<void> {

@@ -2,105 +2,125 @@
  * The worker that owns the SQLite database. The API of `node:sqlite` is synchronous and a commit
  * waits for the disk, so it must not run on the event loop that serves requests.
  */
-import { readFileSync, statSync } from 'node:fs'
-import { DatabaseSync } from 'node:sqlite'
+import { statSync } from 'node:fs'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { parentPort, workerData } from 'node:worker_threads'
 import { MeshError } from '../../base/index.ts'
-import type { Failure, Reply, Request, WorkerOptions } from './messages.ts'
-import type { Change, StoredObject, StoreStats } from './store.ts'
+import { limits } from '../limits.ts'
+import {
+  closeDatabase,
+  explain,
+  lastRevision,
+  openDatabase,
+  pageBytes,
+  pragma,
+} from './database.ts'
+import type { Reply, Request, WorkerOptions } from './messages.ts'
+import type { Change, Durability, StoredObject, StoreStats } from './store.ts'
 
-const formatVersion = 1
-const pageBytes = 4096
-
-/** Result codes of SQLite that mean something to a person; the low byte is the primary code. */
-const sqlite = {
-  busy: 5,
-  readOnly: 8,
-  ioError: 10,
-  corrupt: 11,
-  full: 13,
-  cantOpen: 14,
-  notDatabase: 26,
+/** The open database with its prepared statements. */
+interface Opened {
+  readonly db: DatabaseSync
+  readonly put: StatementSync
+  readonly remove: StatementSync
+  readonly setMeta: StatementSync
+  /** Whether commits wait for the disk. */
+  synced: boolean
+  /** Relaxed commits may use revisions up to this one; it is on disk. */
+  promised: number
 }
 
 const port = parentPort
 const options = workerData as WorkerOptions
-let database: DatabaseSync | undefined
+let current: Opened | undefined
 
 function open(): number {
-  const db = new DatabaseSync(options.path)
-  database = db
-  // The exclusive mode holds a file lock which the kernel drops with the process, however it ends.
-  db.exec('PRAGMA locking_mode=EXCLUSIVE')
-  const { user_version: found } = db.prepare('PRAGMA user_version').get() as {
-    user_version: number
+  const db = openDatabase(options.path)
+  const revision = lastRevision(db)
+  const setMeta = db.prepare('UPDATE meta SET value = ? WHERE name = ?')
+  setMeta.run(-1, 'closed')
+  current = {
+    db,
+    put: db.prepare(
+      `INSERT INTO objects VALUES (?, ?, ?)
+       ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, bytes = excluded.bytes`,
+    ),
+    remove: db.prepare('DELETE FROM objects WHERE key = ?'),
+    setMeta,
+    synced: true,
+    promised: 0,
   }
-  if (found > formatVersion) {
-    throw new MeshError(
-      'REGISTRY_FORMAT_NEWER',
-      `${options.path} has format ${found}; this version reads formats up to ${formatVersion}`,
-      { hint: 'Use the newer Weft that wrote it, or move the file away to start empty.' },
-    )
-  }
-  db.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL')
-  db.exec(`PRAGMA max_page_count=${Math.max(16, Math.floor(options.maxBytes / pageBytes))}`)
-  const check = db.prepare('PRAGMA quick_check(1)').get() as { quick_check: string }
-  if (check.quick_check !== 'ok') throw corrupted(check.quick_check)
-  db.exec(`BEGIN EXCLUSIVE;
-    CREATE TABLE IF NOT EXISTS objects (key TEXT PRIMARY KEY, revision INTEGER NOT NULL, bytes BLOB NOT NULL);
-    CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
-    INSERT OR IGNORE INTO meta VALUES ('revision', 0);
-    PRAGMA user_version=${formatVersion};
-    COMMIT`)
+  db.exec(`PRAGMA max_page_count=${Math.max(16, Math.floor(options.fileBytesMax / pageBytes))}`)
+  db.exec(`PRAGMA wal_autocheckpoint=${limits.checkpointPages}`)
+  // After a checkpoint the log starts again from its beginning; what a large commit left behind is cut off.
+  db.exec(`PRAGMA journal_size_limit=${limits.checkpointPages * pageBytes}`)
+  sendObjects(db)
+  return revision
+}
+
+function sendObjects(db: DatabaseSync): void {
   let batch: StoredObject[] = []
   const rows = db.prepare('SELECT key, revision, bytes FROM objects').iterate()
   for (const row of rows as Iterable<unknown>) {
     batch.push(row as StoredObject)
-    if (batch.length >= options.rowsPerMessage) {
-      send({ objects: batch }, batch)
-      batch = []
-    }
+    if (batch.length < options.rowsPerMessage) continue
+    send({ objects: batch }, batch)
+    batch = []
   }
   if (batch.length > 0) send({ objects: batch }, batch)
-  const revision = db.prepare("SELECT value FROM meta WHERE name = 'revision'").get() as {
-    value: number
-  }
-  return revision.value
 }
 
-function commit(changes: readonly Change[], revision: number): undefined {
-  const db = opened()
-  const put = db.prepare(
-    `INSERT INTO objects VALUES (?, ?, ?)
-     ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, bytes = excluded.bytes`,
-  )
-  const remove = db.prepare('DELETE FROM objects WHERE key = ?')
+function commit(changes: readonly Change[], revision: number, durability: Durability): undefined {
+  const store = opened()
+  const { db, put, remove, setMeta } = store
+  // Revisions of relaxed commits may be lost with them. A synced promise keeps them from being used again.
+  const promise = durability === 'relaxed' && revision > store.promised
+  const promised = revision + limits.unsyncedRevisions
+  syncCommits(store, durability === 'synced' || promise)
   db.exec('BEGIN IMMEDIATE')
   try {
     for (const change of changes) {
       if (change.bytes === undefined) remove.run(change.key)
       else put.run(change.key, change.revision, change.bytes)
     }
-    db.prepare("UPDATE meta SET value = ? WHERE name = 'revision'").run(revision)
+    setMeta.run(revision, 'revision')
+    if (promise) setMeta.run(promised, 'promised')
     db.exec('COMMIT')
   } catch (error) {
     // A full disk may have rolled back already.
     if (db.isTransaction) db.exec('ROLLBACK')
     throw error
   }
+  if (promise) store.promised = promised
+  return undefined
+}
+
+/** In WAL mode NORMAL syncs only at checkpoints; the log keeps the order, so a synced commit syncs all before it. */
+function syncCommits(store: Opened, synced: boolean): void {
+  if (store.synced === synced) return
+  store.db.exec(`PRAGMA synchronous=${synced ? 'FULL' : 'NORMAL'}`)
+  store.synced = synced
+}
+
+function compact(): undefined {
+  const { db } = opened()
+  const spare = Number(pragma(db, 'freelist_count')) - limits.freePagesKept
+  if (spare > 0) db.exec(`PRAGMA incremental_vacuum(${Math.min(spare, limits.freePagesPerStep)})`)
+  db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
   return undefined
 }
 
 function stats(): StoreStats {
-  const { page_count: pages } = opened().prepare('PRAGMA page_count').get() as {
-    page_count: number
-  }
-  return { pages, bytes: pages * pageBytes }
+  const { db } = opened()
+  const pages = Number(pragma(db, 'page_count'))
+  const logBytes = statSync(`${options.path}-wal`, { throwIfNoEntry: false })?.size ?? 0
+  const freePages = Number(pragma(db, 'freelist_count'))
+  return { pages, bytes: pages * pageBytes, freePages, logBytes }
 }
 
-function opened(): DatabaseSync {
-  if (database === undefined) throw new MeshError('REGISTRY_CLOSED', 'the store is not open')
-  return database
+function opened(): Opened {
+  if (current === undefined) throw new MeshError('REGISTRY_CLOSED', 'the store is not open')
+  return current
 }
 
 function handle(request: Request): number | StoreStats | undefined {
@@ -108,79 +128,18 @@ function handle(request: Request): number | StoreStats | undefined {
     case 'open':
       return open()
     case 'commit':
-      return commit(request.changes, request.revision)
+      return commit(request.changes, request.revision, request.durability)
     case 'backup':
-      opened().prepare('VACUUM INTO ?').run(request.path)
+      opened().db.prepare('VACUUM INTO ?').run(request.path)
       return undefined
     case 'compact':
-      opened().exec('VACUUM; PRAGMA wal_checkpoint(TRUNCATE)')
-      return undefined
+      return compact()
     case 'stats':
       return stats()
     case 'close':
-      database?.close()
-      database = undefined
+      if (current !== undefined) closeDatabase(current.db)
+      current = undefined
       return undefined
-  }
-}
-
-function corrupted(detail: string): MeshError {
-  return new MeshError('REGISTRY_CORRUPT', `${options.path} is damaged: ${detail}`, {
-    hint: 'Keep a copy of the file, then restore a backup over it, or move it away to start empty.',
-  })
-}
-
-/** Who holds the lock, from the kernel's table; the process id as this PID namespace sees it. */
-function lockHolder(): string {
-  try {
-    const inode = `:${statSync(options.path).ino}`
-    for (const line of readFileSync('/proc/locks', 'utf8').split('\n')) {
-      const fields = line.trim().split(/\s+/)
-      if (fields[5]?.endsWith(inode) === true && fields[4] !== '0') return `process ${fields[4]}`
-    }
-  } catch {
-    // Not Linux, or no /proc: the holder stays unnamed.
-  }
-  return 'another process'
-}
-
-function explain(thrown: unknown): Failure {
-  if (thrown instanceof MeshError) return thrown
-  const { errcode, message } = thrown as { errcode?: number; message: string }
-  const because = (code: string, text: string, hint: string): Failure => ({
-    code,
-    message: text,
-    hint,
-  })
-  switch ((errcode ?? 0) & 0xff) {
-    case sqlite.busy:
-      return because(
-        'REGISTRY_LOCKED',
-        `${options.path} is in use by ${lockHolder()}`,
-        'One registry writes a state directory at a time: stop the other one, or use another --name.',
-      )
-    case sqlite.full:
-      return because(
-        'REGISTRY_STORAGE_FULL',
-        `no space is left for ${options.path}`,
-        `Free disk space, or delete objects (the registry holds up to ${options.maxBytes} bytes).`,
-      )
-    case sqlite.corrupt:
-    case sqlite.notDatabase:
-      return corrupted(message)
-    case sqlite.readOnly:
-    case sqlite.cantOpen:
-      return because(
-        'REGISTRY_UNWRITABLE',
-        `can't open ${options.path} for writing: ${message}`,
-        'Check the owner and the permissions of the state directory.',
-      )
-    default:
-      return because(
-        'REGISTRY_IO',
-        `${options.path}: ${message}`,
-        'Check the disk and the system log.',
-      )
   }
 }
 
@@ -195,7 +154,7 @@ port?.on('message', (request: Request) => {
   try {
     send({ id: request.id, result: handle(request) })
   } catch (thrown) {
-    const { code, message, hint } = explain(thrown)
+    const { code, message, hint } = explain(options.path, thrown)
     send({ id: request.id, failure: { code, message, hint } })
   }
   if (request.do === 'close') port.close()

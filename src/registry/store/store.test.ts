@@ -179,7 +179,7 @@ test('after a failed sync nothing is written any more, and all that was queued f
     },
     backup: () => Promise.resolve(),
     compact: () => Promise.resolve(),
-    stats: () => Promise.resolve({ bytes: 0, pages: 0 }),
+    stats: () => Promise.resolve({ bytes: 0, pages: 0, freePages: 0, logBytes: 0 }),
     close: () => Promise.resolve(),
   }
   const store = objectStore(engine)

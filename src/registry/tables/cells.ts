@@ -54,19 +54,22 @@ export function selectorCell(selector: unknown): string {
   return parts.length === 0 ? none : parts.join(',')
 }
 
-const templateContainers = (object: KubeObject): JsonMap[] =>
-  listOf(valueAt(object, 'spec.template.spec.containers'))
+/** @param path of the pod template */
+const containersIn = (object: KubeObject, path: string): JsonMap[] =>
+  listOf(valueAt(object, `${path}.spec.containers`))
 
-export function containerNames(object: KubeObject): string {
-  return templateContainers(object)
-    .map(({ name }) => textOf(name))
-    .join(',')
+export function containerNames(path = 'spec.template'): (object: KubeObject) => string {
+  return (object) =>
+    containersIn(object, path)
+      .map(({ name }) => textOf(name))
+      .join(',')
 }
 
-export function containerImages(object: KubeObject): string {
-  return templateContainers(object)
-    .map(({ image }) => textOf(image))
-    .join(',')
+export function containerImages(path = 'spec.template'): (object: KubeObject) => string {
+  return (object) =>
+    containersIn(object, path)
+      .map(({ image }) => textOf(image))
+      .join(',')
 }
 
 export function number(object: KubeObject, path: string): number {

@@ -1,6 +1,6 @@
 /** Rows of Services and what belongs to them. */
 import type { KubeObject } from '../../kube/index.ts'
-import { listOf, stringsOf, textOf, valueAt } from '../values.ts'
+import { listOf, mapOf, stringsOf, textOf, valueAt } from '../values.ts'
 import { age, type Cells, labelsText, none, selectorCell, unset } from './cells.ts'
 
 function externalIp(service: KubeObject): string {
@@ -69,6 +69,13 @@ function ingressAddress(ingress: KubeObject): string {
     .join(',')
 }
 
+function parameters(ingressClass: KubeObject): string {
+  const { apiGroup, kind, name } = mapOf(valueAt(ingressClass, 'spec.parameters'))
+  if (kind === undefined) return none
+  const group = textOf(apiGroup)
+  return `${textOf(kind)}${group === '' ? '' : `.${group}`}/${textOf(name)}`
+}
+
 export const networkPrinters: Readonly<Record<string, Cells>> = {
   '/services': {
     Type: (service) => textOf(valueAt(service, 'spec.type')),
@@ -94,6 +101,7 @@ export const networkPrinters: Readonly<Record<string, Cells>> = {
   },
   'networking.k8s.io/ingressclasses': {
     Controller: (object) => textOf(valueAt(object, 'spec.controller')),
+    Parameters: parameters,
     Age: age,
   },
   'networking.k8s.io/networkpolicies': {

@@ -4,16 +4,21 @@ import { age, type Cells, type Column, type Printer } from './cells.ts'
 import { customPrinter } from './custom.ts'
 import { networkPrinters } from './network.ts'
 import { podPrinters } from './pods.ts'
+import { policyPrinters } from './policies.ts'
 import { resourcePrinters } from './resources.ts'
+import { storagePrinters } from './storage.ts'
 import { workloadPrinters } from './workloads.ts'
 
 const numeric = new Set([
+  'Allowed Disruptions',
   'Available',
   'Count',
   'Current',
   'Data',
+  'Active',
   'Desired',
-  'MinPods',
+  'MaxPods',
+  'Replicas',
   'Revision',
   'Secrets',
   'Up-to-date',
@@ -26,6 +31,8 @@ const builtin: Readonly<Record<string, Cells>> = {
   ...workloadPrinters,
   ...networkPrinters,
   ...resourcePrinters,
+  ...policyPrinters,
+  ...storagePrinters,
 }
 
 const made = new Map<Cells, Printer>()
@@ -53,7 +60,7 @@ export function printerOf(type: ResourceType): Printer {
 }
 
 function printerOfCells(cells: Cells): Printer {
-  const named = 'Name*' in cells ? [] : [column('Name', 0)]
+  const named = 'Name*' in cells || 'Name' in cells ? [] : [column('Name', 0)]
   const columns = Object.keys(cells).map((key) =>
     key.endsWith('*') ? column(key.slice(0, -1), 1) : column(key, 0),
   )

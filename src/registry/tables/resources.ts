@@ -71,6 +71,19 @@ const bindings: Cells = {
   'ServiceAccounts*': subjects('ServiceAccount'),
 }
 
+/** `used/hard` of what a quota bounds, apart for requests and limits. */
+function quotaText(quota: KubeObject, limits: boolean): string {
+  const hard = mapOf(valueAt(quota, 'status.hard'))
+  const used = mapOf(valueAt(quota, 'status.used'))
+  return Object.keys(hard)
+    .filter((name) => name.startsWith('limits') === limits)
+    .toSorted()
+    .map((name) => `${name}: ${textOf(used[name])}/${textOf(hard[name])}`)
+    .join(', ')
+}
+const requested = (quota: KubeObject): string => quotaText(quota, false)
+const limited = (quota: KubeObject): string => quotaText(quota, true)
+
 const created: Cells = { 'Created At': (object) => object.metadata.creationTimestamp }
 const webhooks: Cells = {
   Webhooks: (object) => listOf(valueAt(object, 'webhooks')).length,
@@ -104,15 +117,9 @@ export const resourcePrinters: Readonly<Record<string, Cells>> = {
   },
   '/configmaps': { Data: dataCount, Age: age },
   '/secrets': { Type: (object) => textOf(valueAt(object, 'type')), Data: dataCount, Age: age },
+  '/limitranges': created,
+  '/resourcequotas': { Request: requested, Limit: limited, Age: age },
   '/serviceaccounts': { Secrets: (object) => listOf(valueAt(object, 'secrets')).length, Age: age },
-  '/persistentvolumeclaims': {
-    Status: (object) => textOf(valueAt(object, 'status.phase')),
-    Volume: (object) => textOf(valueAt(object, 'spec.volumeName')),
-    Capacity: (object) => textOf(valueAt(object, 'status.capacity.storage')),
-    'Access Modes': () => '',
-    StorageClass: (object) => textOf(valueAt(object, 'spec.storageClassName')),
-    Age: age,
-  },
   'apiextensions.k8s.io/customresourcedefinitions': created,
   'rbac.authorization.k8s.io/roles': created,
   'rbac.authorization.k8s.io/clusterroles': created,
@@ -128,11 +135,6 @@ export const resourcePrinters: Readonly<Record<string, Cells>> = {
     Value: (object) => number(object, 'value'),
     'Global-Default': (object) => String(valueAt(object, 'globalDefault') === true),
     Age: age,
-  },
-  'policy/poddisruptionbudgets': {
-    'Min Available': (object) => textOf(valueAt(object, 'spec.minAvailable') ?? 'N/A'),
-    'Max Unavailable': (object) => textOf(valueAt(object, 'spec.maxUnavailable') ?? 'N/A'),
-    'Allowed Disruptions': (object) => number(object, 'status.disruptionsAllowed'),
-    Age: age,
+    PreemptionPolicy: (object) => textOf(valueAt(object, 'preemptionPolicy')),
   },
 }

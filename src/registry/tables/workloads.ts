@@ -15,8 +15,8 @@ import {
 } from './cells.ts'
 
 const template: Cells = {
-  'Containers*': containerNames,
-  'Images*': containerImages,
+  'Containers*': containerNames(),
+  'Images*': containerImages(),
 }
 
 const templateAndSelector: Cells = {
@@ -109,5 +109,21 @@ export const workloadPrinters: Readonly<Record<string, Cells>> = {
       return last === undefined ? none : ageOf(last, now)
     },
     Age: age,
+    'Containers*': containerNames('spec.jobTemplate.spec.template'),
+    'Images*': containerImages('spec.jobTemplate.spec.template'),
+    'Selector*': (object) => selectorCell(valueAt(object, 'spec.jobTemplate.spec.selector')),
+  },
+  '/replicationcontrollers': {
+    Desired: (object) => number(object, 'spec.replicas'),
+    Current: (object) => number(object, 'status.replicas'),
+    Ready: (object) => number(object, 'status.readyReplicas'),
+    Age: age,
+    ...template,
+    'Selector*': (object) => labelsText(valueAt(object, 'spec.selector')),
+  },
+  '/podtemplates': {
+    Containers: containerNames('template'),
+    Images: containerImages('template'),
+    'Pod Labels': (object) => labelsText(valueAt(object, 'template.metadata.labels')),
   },
 }

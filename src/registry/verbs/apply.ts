@@ -1,14 +1,14 @@
 /** Server-side apply: a PATCH whose body is what the manager wants, in YAML or JSON. */
 import {
+  type ApiError,
   applyConflict,
   badRequest,
   formatTime,
   invalid,
   isApiError,
   type KubeObject,
-  type ManagerConflict,
 } from '../../kube/index.ts'
-import { applyServerSide } from '../../patch/index.ts'
+import { applyServerSide, type RepeatedItem } from '../../patch/index.ts'
 import type { VerbContext } from '../context.ts'
 import type { Exchange } from '../http/exchange.ts'
 import { decodeYaml } from '../http/negotiate.ts'
@@ -16,13 +16,11 @@ import { apiVersionOfType } from '../resource-type.ts'
 import { isMap, type JsonMap } from '../values.ts'
 import { createObject } from './create.ts'
 import { asObject, checkUnknownFields, placeObject } from './decode.ts'
-import { asJson, ignoredPaths } from './managers.ts'
+import { asJson, trackingScope } from './managers.ts'
 import type { Target } from './target.ts'
-import { updateObject } from './update.ts'
-import { View } from './view.ts'
+import { writeUpdate } from './update.ts'
 import { type WriteOptions, writeOptions } from './write-options.ts'
-
-const lastApplied = 'kubectl.kubernetes.io/last-applied-configuration'
+import { sendWritten } from './written.ts'
 
 export async function apply(
   context: VerbContext,
@@ -50,20 +48,21 @@ export async function apply(
   if (present === undefined && part === 'main') {
     try {
       const object = merge(undefined)
-      const made = await createObject(context, exchange, target, {
+      const written = await createObject(context, exchange, target, {
         object,
         options,
         manager: undefined,
       })
-      return exchange.json(201, new View(exchange, type, context.clock).object(made))
+      return sendWritten(context, exchange, type, { code: 201, written })
     } catch (error) {
       // Somebody else made it meanwhile: then it is an update.
       if (!isApiError(error, 'AlreadyExists')) throw error
     }
   }
   const { dryRun } = options
-  const made = await updateObject(context, exchange, target, { dryRun, part, change: merge })
-  exchange.json(200, new View(exchange, type, context.clock).object(made))
+  const request = { dryRun, part, change: merge }
+  const written = await writeUpdate(context, exchange, target, request)
+  sendWritten(context, exchange, type, { code: 200, written })
 }
 
 async function readConfig(
@@ -91,33 +90,30 @@ interface Merge {
 }
 
 function merged(context: VerbContext, target: Target, request: Merge): KubeObject {
-  const { type, subresource } = target
-  const { live, config } = request
-  const attempt = (force: boolean) =>
-    applyServerSide({
-      live: live === undefined ? undefined : asJson(live),
-      config,
-      manager: request.manager,
-      force,
-      schema: context.schemas.get(type)?.node,
-      apiVersion: apiVersionOfType(type),
-      time: formatTime(context.clock.now()),
-      ignored: ignoredPaths(target, config as unknown as KubeObject),
-      ...(subresource === 'status' ? { subresource } : {}),
-    })
-  let result = attempt(request.force)
-  if (result.conflicts.length > 0) {
-    if (!isTakeover(request, result.conflicts)) throw applyConflict(result.conflicts)
-    result = attempt(true)
-  }
-  return asObject(result.object, type)
+  const { type } = target
+  const { live, config, manager, force } = request
+  const schema = context.schemas.get(type)?.node
+  const { object, conflicts, repeated } = applyServerSide({
+    ...trackingScope(target),
+    live: live === undefined ? undefined : asJson(live),
+    config,
+    manager,
+    force,
+    schema,
+    time: formatTime(context.clock.now()),
+  })
+  if (repeated.length > 0) throw ambiguous(target, repeated)
+  if (conflicts.length > 0) throw applyConflict(conflicts)
+  return asObject(object, type)
 }
 
-/** kubectl may take over what an earlier client-side `kubectl apply` of the same object owns. */
-function isTakeover(request: Merge, conflicts: readonly ManagerConflict[]): boolean {
-  if (request.manager !== 'kubectl') return false
-  if (request.live?.metadata.annotations?.[lastApplied] === undefined) return false
-  return conflicts.every(({ owner }) =>
-    /^"(kubectl-client-side-apply|before-first-apply)"/.test(owner),
+/** A list that has two items of one key can't be applied: nobody could say which of them is meant. */
+function ambiguous(target: Target, repeated: readonly RepeatedItem[]): ApiError {
+  const { type, namespace, name = '' } = target
+  const place = namespace === undefined ? `/${name}` : `${namespace}/${name}`
+  const kind = `${apiVersionOfType(type)}, Kind=${type.kind}`
+  const lines = repeated.map(({ path, key }) => `  ${path}: duplicate entries for key ${key}`)
+  return badRequest(
+    `failed to create typed patch object (${place}; ${kind}): errors:\n${lines.join('\n')}`,
   )
 }

@@ -2,7 +2,9 @@
 import {
   alreadyExists,
   badRequest,
+  fieldForbidden,
   generatedName,
+  invalid,
   type KubeObject,
   methodNotAllowed,
 } from '../../kube/index.ts'
@@ -11,12 +13,12 @@ import type { Exchange } from '../http/exchange.ts'
 import { limits } from '../limits.ts'
 import { StaleWrite } from '../store/objects.ts'
 import { checkUnknownFields, placeObject, readObject } from './decode.ts'
-import { track } from './managers.ts'
+import { tracker } from './managers.ts'
 import { prepareCreate } from './prepare.ts'
-import { subjectOf, type Target } from './target.ts'
-import { objectAt, toStorage } from './versions.ts'
-import { View } from './view.ts'
+import { kindSubjectOf, subjectOf, type Target } from './target.ts'
+import { toStorage } from './versions.ts'
 import { managerOf, type WriteOptions, writeOptions } from './write-options.ts'
+import { sendWritten, type Written } from './written.ts'
 
 export async function create(
   context: VerbContext,
@@ -33,8 +35,8 @@ export async function create(
   placeObject(object, target)
   checkUnknownFields(exchange, context.schemas, { type, object, how: options.fieldValidation })
   const manager = managerOf(exchange, options)
-  const made = await createObject(context, exchange, target, { object, options, manager })
-  exchange.json(201, new View(exchange, type, context.clock).object(made))
+  const written = await createObject(context, exchange, target, { object, options, manager })
+  sendWritten(context, exchange, type, { code: 201, written })
 }
 
 /** Runs the pipeline and stores the object; with `generateName` a clash only costs another name. */
@@ -48,9 +50,12 @@ export async function createObject(
     /** Undefined for an apply, which has set the managedFields already. */
     readonly manager: string | undefined
   },
-): Promise<KubeObject> {
+): Promise<Written> {
   const { type, bucket } = target
   const { object, options, manager } = request
+  if (type.refusal !== undefined) {
+    throw invalid(kindSubjectOf(type, object.metadata.name), [fieldForbidden('spec', type.refusal)])
+  }
   const namespace = type.namespaced ? (target.namespace ?? '') : ''
   const base = object.metadata.name ? undefined : object.metadata.generateName
   const random = (below: number): number => Math.floor(context.random() * below)
@@ -62,18 +67,20 @@ export async function createObject(
       if (base !== undefined && attempt < limits.generateNameAttemptsMax) continue
       throw alreadyExists(subjectOf(type, name))
     }
-    const ready = await prepareCreate(context, exchange, target, draft, options.dryRun)
-    if (manager !== undefined)
-      track(context, target, ready, { manager, live: undefined, sent: undefined })
+    const tracking = { manager, live: undefined, sent: undefined }
+    const ready = await prepareCreate(context, exchange, target, {
+      object: draft,
+      dryRun: options.dryRun,
+      track: tracker(context, target, tracking),
+    })
     if (type.warning !== undefined) exchange.warn(type.warning)
     if (options.dryRun) {
       context.admission.abandon(ready, undefined)
-      return ready
+      return { object: ready }
     }
     try {
       const place = { namespace, name: ready.metadata.name }
-      const entry = await context.store.write(bucket, place, undefined, toStorage(type, ready))
-      return objectAt(type, entry)
+      return await context.store.write(bucket, place, undefined, toStorage(type, ready))
     } catch (error) {
       context.admission.abandon(ready, undefined)
       if (!(error instanceof StaleWrite)) throw error

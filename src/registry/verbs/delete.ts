@@ -17,7 +17,8 @@ import { limits } from '../limits.ts'
 import { apiVersionOfType, type ResourceType } from '../resource-type.ts'
 import type { Entry } from '../store/entry.ts'
 import { StaleWrite } from '../store/objects.ts'
-import { mapOf, stringsOf, textOf, valueAt } from '../values.ts'
+import { type JsonMap, mapOf, stringsOf, textOf, valueAt } from '../values.ts'
+import { admissionRequest } from './admission-request.ts'
 import { list } from './list.ts'
 import { subjectOf, type Target } from './target.ts'
 import { objectAt, toStorage } from './versions.ts'
@@ -30,6 +31,8 @@ interface DeleteOptions {
   readonly propagation: string | undefined
   readonly uid: string | undefined
   readonly resourceVersion: string | undefined
+  /** The options as they were sent, for webhooks. */
+  readonly sent?: JsonMap
 }
 
 const undeletable = new Set(['default', 'kube-system', 'kube-public'])
@@ -42,7 +45,12 @@ export async function remove(
 ): Promise<void> {
   if (!target.type.verbs.includes('delete')) throw methodNotAllowed()
   const options = await readOptions(exchange)
-  const result = await deleteObject(context, target, options)
+  const result = await deleteObject(
+    context,
+    target,
+    options,
+    consulting(context, exchange, options),
+  )
   if (result.finished === undefined) {
     return exchange.json(200, new View(exchange, target.type, context.clock).object(result.object))
   }
@@ -58,12 +66,13 @@ export async function removeCollection(
   const { type } = target
   if (!type.verbs.includes('deletecollection')) throw methodNotAllowed()
   const options = await readOptions(exchange)
+  const consult = consulting(context, exchange, options)
   const found = await list(context.store, exchange, target)
   const items: KubeObject[] = []
   for (const entry of found.entries) {
     items.push(objectAt(type, entry))
     const one = { ...target, namespace: entry.namespace, name: entry.name }
-    await deleteObject(context, one, options).catch(ignoreMissing)
+    await deleteObject(context, one, options, consult).catch(ignoreMissing)
   }
   exchange.json(200, {
     kind: type.listKind,
@@ -71,6 +80,19 @@ export async function removeCollection(
     metadata: { resourceVersion: String(context.store.revision) },
     items,
   })
+}
+
+/** Asks the webhooks about a deletion; throws when one refuses. */
+type Consult = (target: Target, old: KubeObject) => Promise<void>
+
+function consulting(context: VerbContext, exchange: Exchange, options: DeleteOptions): Consult {
+  const { dryRun, sent } = options
+  const asked = { kind: 'DeleteOptions', apiVersion: 'meta.k8s.io/v1', ...sent }
+  return (target, old) =>
+    context.admission.consult(
+      admissionRequest(exchange, target, { operation: 'DELETE', dryRun, options: asked }),
+      { object: undefined, old },
+    )
 }
 
 function ignoreMissing(error: unknown): void {
@@ -94,6 +116,7 @@ async function readOptions(exchange: Exchange): Promise<DeleteOptions> {
     propagation: textOf(body.propagationPolicy) || query.get('propagationPolicy') || orphan,
     uid: textOf(preconditions.uid) || undefined,
     resourceVersion: textOf(preconditions.resourceVersion) || undefined,
+    sent: body,
   }
 }
 
@@ -105,6 +128,7 @@ export async function deleteObject(
   context: VerbContext,
   target: Target,
   options: DeleteOptions,
+  consult?: Consult,
 ): Promise<Outcome> {
   const { type, bucket } = target
   const namespace = type.namespaced ? (target.namespace ?? '') : ''
@@ -117,6 +141,7 @@ export async function deleteObject(
       throw forbidden(subjectOf(type, name), 'this namespace may not be deleted')
     }
     const object = objectAt(type, entry)
+    await consult?.(target, object)
     const marked = mark(context, type, object, options)
     try {
       const place = { namespace, name }

@@ -18,6 +18,14 @@ import type { Entry } from '../store/entry.ts'
 import type { ObjectStore } from '../store/objects.ts'
 import type { Target } from './target.ts'
 
+/** Kubernetes' own words: people search for them. */
+const continueExpired =
+  'The provided continue parameter is too old to display a consistent list result. You can start a new ' +
+  'list without the continue parameter, or use the continue token in this response to retrieve the ' +
+  'remainder of the results. Continuing with the provided token results in an inconsistent list - objects ' +
+  'that were created, modified, or deleted between the time the first chunk was returned and now may show up ' +
+  'in the list.'
+
 export interface ListResult {
   readonly entries: readonly Entry[]
   readonly revision: number
@@ -74,7 +82,7 @@ export async function list(
   const exact = how === 'Exact' && wanted !== undefined
   const revision = exact ? wanted : store.revision
   const all = exact ? stateAt(target, revision) : target.bucket.list(target.namespace)
-  if (all === undefined) throw expired(`The resource version ${revision} is too old`)
+  if (all === undefined) throw expired('The resourceVersion for the provided list is too old.')
   return page(all, match, { limit, revision })
 }
 
@@ -107,26 +115,23 @@ function continued(
 ): ListResult {
   const { rv, start } = decodeToken(request.token)
   const revision = rv < 0 ? store.revision : rv
-  const all = rv < 0 ? target.bucket.list(target.namespace) : stateAt(target, rv)
-  if (all === undefined) {
-    throw expired(
-      'The provided continue parameter is too old to display a consistent list result. Start a new list, ' +
-        'or go on with the token of this answer; objects changed meanwhile may then be missing or double.',
-      { continue: encodeToken(-1, start) },
-    )
-  }
-  const from = all.findIndex((entry) => entryKey(entry.namespace, entry.name) >= start)
-  return page(from < 0 ? [] : all.slice(from), match, { limit: request.limit, revision })
+  const all = rv < 0 ? target.bucket.list(target.namespace, start) : stateAt(target, rv, start)
+  if (all === undefined) throw expired(continueExpired, { continue: encodeToken(-1, start) })
+  return page(all, match, { limit: request.limit, revision })
 }
 
+/** @param all what is left from the start of this page on */
 function page(
   all: readonly Entry[],
   match: EntryMatcher | undefined,
   options: { readonly limit: number; readonly revision: number },
 ): ListResult {
   const { limit, revision } = options
+  const whole = { revision, continue: undefined, remaining: undefined }
+  if (match === undefined && (limit === 0 || all.length <= limit)) return { ...whole, entries: all }
   const entries: Entry[] = []
-  for (const [index, entry] of all.entries()) {
+  for (let index = 0; index < all.length; index++) {
+    const entry = all[index] as Entry
     if (match !== undefined && !match(entry)) continue
     if (limit > 0 && entries.length === limit) {
       return {
@@ -138,32 +143,45 @@ function page(
     }
     entries.push(entry)
   }
-  return { entries, revision, continue: undefined, remaining: undefined }
+  return { ...whole, entries }
 }
 
 /** The state of the resource at an earlier version: the present one with later changes undone. */
-function stateAt(target: Target, revision: number): Entry[] | undefined {
+function stateAt(target: Target, revision: number, from = ''): Entry[] | undefined {
   const { bucket, namespace } = target
   const later = bucket.since(revision)
   if (later === undefined) return undefined
-  const present = bucket.list(namespace)
+  const present = bucket.list(namespace, from)
   if (later.length === 0) return present
-  return undo(present, later, namespace)
-}
-
-function undo(
-  present: readonly Entry[],
-  later: readonly { readonly entry: Entry; readonly previous: Entry | undefined }[],
-  namespace: string | undefined,
-): Entry[] {
-  const state = new Map(present.map((entry) => [entryKey(entry.namespace, entry.name), entry]))
-  for (const { entry, previous } of later.toReversed()) {
+  // What a key held at the version is what its first later change replaced.
+  const before = new Map<string, Entry | undefined>()
+  for (const { entry, previous } of later) {
     if (namespace !== undefined && entry.namespace !== namespace) continue
     const key = entryKey(entry.namespace, entry.name)
-    if (previous === undefined) state.delete(key)
-    else state.set(key, previous)
+    if (key >= from && !before.has(key)) before.set(key, previous)
   }
-  return [...state].toSorted(([left], [right]) => (left < right ? -1 : 1)).map(([, entry]) => entry)
+  return before.size === 0 ? present : merged(present, before)
+}
+
+/** Both are in the order of their keys; a key of `before` replaces the present one. */
+function merged(
+  present: readonly Entry[],
+  before: ReadonlyMap<string, Entry | undefined>,
+): Entry[] {
+  const restored = [...before]
+    .filter((pair): pair is [string, Entry] => pair[1] !== undefined)
+    .toSorted(([left], [right]) => (left < right ? -1 : 1))
+  const state: Entry[] = []
+  let next = 0
+  for (const entry of present) {
+    const key = entryKey(entry.namespace, entry.name)
+    for (; next < restored.length && (restored[next] as [string, Entry])[0] <= key; next++) {
+      state.push((restored[next] as [string, Entry])[1])
+    }
+    if (!before.has(key)) state.push(entry)
+  }
+  for (; next < restored.length; next++) state.push((restored[next] as [string, Entry])[1])
+  return state
 }
 
 function encodeToken(rv: number, start: string): string {

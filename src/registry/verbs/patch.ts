@@ -8,9 +8,9 @@ import type { ResourceType } from '../resource-type.ts'
 import { apply } from './apply.ts'
 import { asObject, checkUnknownFields } from './decode.ts'
 import type { Target } from './target.ts'
-import { updateObject } from './update.ts'
-import { View } from './view.ts'
+import { writeUpdate } from './update.ts'
 import { managerOf, writeOptions } from './write-options.ts'
+import { sendWritten } from './written.ts'
 
 const jsonType = 'application/json-patch+json'
 const mergeType = 'application/merge-patch+json'
@@ -68,6 +68,7 @@ export async function patch(
   }
   const { dryRun } = options
   const manager = managerOf(exchange, options)
-  const made = await updateObject(context, exchange, target, { dryRun, part, change, manager })
-  exchange.json(200, new View(exchange, type, context.clock).object(made))
+  const request = { dryRun, part, change, manager }
+  const written = await writeUpdate(context, exchange, target, request)
+  sendWritten(context, exchange, type, { code: 200, written })
 }

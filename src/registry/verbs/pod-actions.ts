@@ -12,12 +12,14 @@ import type { VerbContext } from '../context.ts'
 import type { Exchange } from '../http/exchange.ts'
 import { decodeBody } from '../http/negotiate.ts'
 import { listOf, mapOf, textOf, valueAt } from '../values.ts'
+import { consultAbout } from './admission-request.ts'
 import { deleteObject } from './delete.ts'
+import { grantEviction } from './eviction.ts'
 import { subjectOf, type Target } from './target.ts'
 import { updateObject } from './update.ts'
 import { writeOptions } from './write-options.ts'
 
-/** POST `pods/x/eviction`: a deletion which disruption budgets could refuse (none are enforced here). */
+/** POST `pods/x/eviction`: a deletion which a disruption budget can refuse. */
 export async function evict(
   context: VerbContext,
   exchange: Exchange,
@@ -27,8 +29,12 @@ export async function evict(
   const body = mapOf(decodeBody(await exchange.body(), exchange.header('content-type')))
   const options = mapOf(body.deleteOptions)
   const grace = options.gracePeriodSeconds
+  const { dryRun } = writeOptions(exchange)
+  const kind = { group: 'policy', version: 'v1', kind: 'Eviction' }
+  await consultAbout(context, exchange, target, { kind, body, dryRun })
+  await grantEviction(context, exchange, target, dryRun)
   await deleteObject(context, target, {
-    dryRun: writeOptions(exchange).dryRun,
+    dryRun,
     graceSeconds: typeof grace === 'number' ? grace : undefined,
     propagation: undefined,
     uid: textOf(valueAt(options, 'preconditions.uid')) || undefined,
@@ -49,8 +55,11 @@ export async function bind(
   if (node === '') throw badRequest('target.name: the node to bind to is required')
   const uid = textOf(valueAt(body, 'metadata.uid'))
   const now = formatTime(context.clock.now())
+  const { dryRun } = writeOptions(exchange)
+  const kind = { group: '', version: 'v1', kind: 'Binding' }
+  await consultAbout(context, exchange, target, { kind, body, dryRun })
   await updateObject(context, exchange, target, {
-    dryRun: writeOptions(exchange).dryRun,
+    dryRun,
     part: 'raw',
     change: (pod) => {
       if (uid !== '') pod.metadata.uid = uid

@@ -18,6 +18,7 @@ import {
   decodingFailure,
   type KindSchema,
   prune,
+  type SchemaRegistry,
   validate,
   validateCustomResource,
 } from '../../schema/index.ts'
@@ -26,6 +27,7 @@ import type { VerbContext } from '../context.ts'
 import type { Exchange } from '../http/exchange.ts'
 import type { ResourceType } from '../resource-type.ts'
 import { isMap, type JsonMap, sameValue } from '../values.ts'
+import { admissionRequest } from './admission-request.ts'
 import { kindSubjectOf, type Target } from './target.ts'
 
 /** Main resources that take their status with a create, since they report about themselves. */
@@ -38,15 +40,27 @@ export function isSubresourceOf(type: ResourceType, name: string): boolean {
   return type.subresources.includes(name)
 }
 
+/** What to make of an object that is written. */
+export interface Draft {
+  readonly object: KubeObject
+  readonly dryRun: boolean
+  /** Sets the managedFields; absent for an apply, which has done so. */
+  readonly track?: ((object: KubeObject) => void) | undefined
+}
+
+export interface Update extends Draft {
+  readonly old: KubeObject
+}
+
 /** Makes a decoded object ready to be stored for the first time. Throws when it can't be. */
 export async function prepareCreate(
   context: VerbContext,
   exchange: Exchange,
   target: Target,
-  object: KubeObject,
-  dryRun: boolean,
+  draft: Draft,
 ): Promise<KubeObject> {
   const { type } = target
+  const { object, dryRun } = draft
   const { metadata } = object
   if (metadata.resourceVersion !== undefined && metadata.resourceVersion !== '') {
     throw badRequest('resourceVersion should not be set on objects to be created')
@@ -60,8 +74,9 @@ export async function prepareCreate(
   else delete metadata.generation
   cleanMetadata(metadata)
   if (isSubresourceOf(type, 'status') && !statusOnCreate.has(target.bucket.id)) delete object.status
-  const request = admissionRequest(exchange, target, { operation: 'CREATE', dryRun })
-  return finish(context, request, object, undefined)
+  const name = metadata.name ?? ''
+  const request = admissionRequest(exchange, target, { operation: 'CREATE', dryRun, name })
+  return finish(context, request, draft, undefined)
 }
 
 /** Makes a decoded object ready to replace `old` on the main resource. */
@@ -69,14 +84,14 @@ export async function prepareUpdate(
   context: VerbContext,
   exchange: Exchange,
   target: Target,
-  change: { readonly object: KubeObject; readonly old: KubeObject; readonly dryRun: boolean },
+  update: Update,
 ): Promise<KubeObject> {
   const { type } = target
-  const { object, old } = change
+  const { object, old, dryRun } = update
   keepSystemFields(object, old, type)
   if (isSubresourceOf(type, 'status')) restoreStatus(object, old)
-  const request = admissionRequest(exchange, target, { operation: 'UPDATE', dryRun: change.dryRun })
-  const next = await finish(context, request, object, old)
+  const request = admissionRequest(exchange, target, { operation: 'UPDATE', dryRun })
+  const next = await finish(context, request, update, old)
   if (next.metadata.generation !== undefined && specChanged(type, next, old)) {
     next.metadata.generation = (old.metadata.generation ?? 0) + 1
   }
@@ -88,9 +103,9 @@ export async function prepareStatus(
   context: VerbContext,
   exchange: Exchange,
   target: Target,
-  change: { readonly object: KubeObject; readonly old: KubeObject; readonly dryRun: boolean },
+  update: Update,
 ): Promise<KubeObject> {
-  const { object, old } = change
+  const { object, old, dryRun } = update
   keepSystemFields(object, old, target.type)
   const { managedFields } = object.metadata
   const metadata =
@@ -100,31 +115,52 @@ export async function prepareStatus(
   const next: KubeObject = { ...old, metadata }
   if (object.status === undefined) delete next.status
   else next.status = object.status
-  const request = admissionRequest(exchange, target, { operation: 'UPDATE', dryRun: change.dryRun })
-  return finish(context, { ...request, subresource: 'status' }, next, old)
+  const request = admissionRequest(exchange, target, { operation: 'UPDATE', dryRun })
+  return finish(context, request, { ...update, object: next }, old)
 }
 
 async function finish(
   context: VerbContext,
   request: AdmissionRequest,
-  object: KubeObject,
+  draft: Draft,
   old: KubeObject | undefined,
 ): Promise<KubeObject> {
   const { type } = request
+  const { object } = draft
   const schema = context.schemas.get(type)
-  if (schema !== undefined && type.custom !== undefined) prune(schema, object)
-  setDefaults(schema, type, object)
-  await context.admission.admit(request, object, old)
-  setDefaults(schema, type, object)
+  normalise(context.schemas, type, object)
+  // Before admission: what the server itself adds belongs to nobody.
+  draft.track?.(object)
+  try {
+    const changed = await context.admission.admit(request, object, old)
+    if (changed) setDefaults(schema, type, object)
+    checkValid(schema, type, object, old)
+    await context.admission.check(request, object, old)
+  } catch (error) {
+    context.admission.abandon(object, old)
+    throw error
+  }
+  return object
+}
+
+function checkValid(
+  schema: KindSchema | undefined,
+  type: ResourceType,
+  object: KubeObject,
+  old: KubeObject | undefined,
+): void {
   const errors = schema === undefined ? [] : complaints(schema, type, object, old)
   const undecodable = type.custom === undefined ? decodingFailure(type, errors) : undefined
   if (errors.length === 0) errors.push(...builtinValidation(type, object, old))
-  if (errors.length > 0) {
-    context.admission.abandon(object, old)
-    if (undecodable !== undefined) throw undecodable
-    throw invalid(kindSubjectOf(type, object.metadata.name), errors)
-  }
-  return object
+  if (undecodable !== undefined) throw undecodable
+  if (errors.length > 0) throw invalid(kindSubjectOf(type, object.metadata.name), errors)
+}
+
+/** What decoding does to an object: unknown fields of custom kinds go, defaults come. */
+export function normalise(schemas: SchemaRegistry, type: ResourceType, object: KubeObject): void {
+  const schema = schemas.get(type)
+  if (schema !== undefined && type.custom !== undefined) prune(schema, object)
+  setDefaults(schema, type, object)
 }
 
 function complaints(
@@ -141,21 +177,6 @@ function complaints(
 function setDefaults(schema: KindSchema | undefined, type: ResourceType, object: KubeObject): void {
   if (schema !== undefined) applyDefaults(schema, object)
   if (type.custom === undefined) builtinDefaults(type, object)
-}
-
-function admissionRequest(
-  exchange: Exchange,
-  target: Target,
-  request: { readonly operation: 'CREATE' | 'UPDATE'; readonly dryRun: boolean },
-): AdmissionRequest {
-  return {
-    ...request,
-    type: target.type,
-    subresource: target.subresource,
-    namespace: target.namespace ?? '',
-    user: exchange.user,
-    warn: (text) => exchange.warn(text),
-  }
 }
 
 /** Empty maps and lists of metadata are stored as absent, so that equal objects have equal bytes. */

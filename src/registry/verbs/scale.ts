@@ -1,72 +1,16 @@
 /** The scale subresource: replicas of any workload in one shape, `autoscaling/v1` Scale. */
-import {
-  badRequest,
-  type KubeObject,
-  type LabelSelector,
-  methodNotAllowed,
-  notFound,
-  selectorOf,
-  selectorText,
-} from '../../kube/index.ts'
+import { badRequest, methodNotAllowed, notFound } from '../../kube/index.ts'
 import type { VerbContext } from '../context.ts'
 import type { Exchange } from '../http/exchange.ts'
 import { decodeBody } from '../http/negotiate.ts'
 import type { ResourceType } from '../resource-type.ts'
-import { type JsonMap, mapOf, setAt, textOf, valueAt } from '../values.ts'
+import { type JsonMap, mapOf, setAt, valueAt } from '../values.ts'
 import { readPatch } from './patch.ts'
+import { pathsOf, scaleOf } from './scale-shape.ts'
 import { subjectOf, type Target } from './target.ts'
 import { updateObject } from './update.ts'
 import { objectAt } from './versions.ts'
 import { managerOf, writeOptions } from './write-options.ts'
-
-interface ScalePaths {
-  readonly specPath: string
-  readonly statusPath: string
-  readonly selectorPath: string | undefined
-}
-
-function pathsOf(type: ResourceType): ScalePaths {
-  const custom = type.custom?.scale
-  if (custom === undefined) {
-    return { specPath: 'spec.replicas', statusPath: 'status.replicas', selectorPath: undefined }
-  }
-  const plain = (path: string): string => path.replace(/^\./, '')
-  return {
-    specPath: plain(custom.specPath),
-    statusPath: plain(custom.statusPath),
-    selectorPath: custom.selectorPath === undefined ? undefined : plain(custom.selectorPath),
-  }
-}
-
-function scaleOf(type: ResourceType, object: KubeObject): KubeObject {
-  const { specPath, statusPath, selectorPath } = pathsOf(type)
-  const { name, namespace, uid, resourceVersion, creationTimestamp } = object.metadata
-  const replicas = valueAt(object, specPath)
-  const selector =
-    selectorPath === undefined ? builtinSelector(object) : textOf(valueAt(object, selectorPath))
-  return {
-    kind: 'Scale',
-    apiVersion: 'autoscaling/v1',
-    metadata: {
-      name,
-      ...(namespace === undefined ? {} : { namespace }),
-      ...(uid === undefined ? {} : { uid }),
-      ...(resourceVersion === undefined ? {} : { resourceVersion }),
-      ...(creationTimestamp === undefined ? {} : { creationTimestamp }),
-    },
-    spec: replicas === undefined ? {} : { replicas },
-    status: {
-      replicas: valueAt(object, statusPath) ?? 0,
-      ...(selector === '' ? {} : { selector }),
-    },
-  }
-}
-
-function builtinSelector(object: KubeObject): string {
-  const selector = valueAt(object, 'spec.selector') as LabelSelector | undefined
-  const parsed = selectorOf(selector)
-  return parsed === undefined ? '' : selectorText(parsed)
-}
 
 /** GET, PUT and PATCH on `…/scale`. */
 export async function scale(

@@ -12,14 +12,15 @@ import type { Exchange } from '../http/exchange.ts'
 import { limits } from '../limits.ts'
 import type { Entry } from '../store/entry.ts'
 import { StaleWrite } from '../store/objects.ts'
-import { sameValue, stringsOf, valueAt } from '../values.ts'
+import { copyOf, sameValue, stringsOf, valueAt } from '../values.ts'
+import { admissionRequest } from './admission-request.ts'
 import { checkUnknownFields, placeObject, readObject } from './decode.ts'
-import { track } from './managers.ts'
+import { keepTimes, tracker } from './managers.ts'
 import { needsVersion, prepareStatus, prepareUpdate } from './prepare.ts'
 import { kindSubjectOf, subjectOf, type Target } from './target.ts'
 import { objectAt, toStorage } from './versions.ts'
-import { View } from './view.ts'
 import { managerOf, writeOptions } from './write-options.ts'
+import { sendWritten, type Written, writtenObject } from './written.ts'
 
 /** Computes the wanted object from the present one; both are copies, free to be changed. */
 export type Change = (current: KubeObject) => KubeObject | Promise<KubeObject>
@@ -33,16 +34,26 @@ export interface UpdateRequest {
   readonly manager?: string
 }
 
-/**
- * Applies a change to the newest state, again when another writer came first. The result is checked, compared
- * (an identical one is no write and no event) and stored; an object that only waited for this is deleted.
- */
+/** The same as `writeUpdate`, for those who need the object itself. */
 export async function updateObject(
   context: VerbContext,
   exchange: Exchange,
   target: Target,
   request: UpdateRequest,
 ): Promise<KubeObject> {
+  return writtenObject(target.type, await writeUpdate(context, exchange, target, request))
+}
+
+/**
+ * Applies a change to the newest state, again when another writer came first. The result is checked, compared
+ * (an identical one is no write and no event) and stored; an object that only waited for this is deleted.
+ */
+export async function writeUpdate(
+  context: VerbContext,
+  exchange: Exchange,
+  target: Target,
+  request: UpdateRequest,
+): Promise<Written> {
   const { type, bucket } = target
   const namespace = type.namespaced ? (target.namespace ?? '') : ''
   const name = target.name ?? ''
@@ -50,27 +61,23 @@ export async function updateObject(
     const entry = bucket.latest(namespace, name)
     if (entry === undefined) throw notFound(subjectOf(type, name))
     const old = objectAt(type, entry)
-    const wanted = await request.change(objectAt(type, entry))
+    const wanted = await request.change(copyOf(old))
     checkVersion(target, wanted, entry)
-    const sent = wanted.metadata.managedFields
     const next = await prepared(context, exchange, target, { wanted, old, request })
-    const { manager } = request
-    if (manager !== undefined) track(context, target, next, { manager, live: old, sent })
+    const unchanged = sameValue(next, old) || keepTimes(next, old)
     if (request.dryRun) {
       context.admission.abandon(next, old)
-      return next
+      return { object: next }
     }
-    if (sameValue(next, old)) {
+    if (unchanged) {
       // It may still be on its way to the disk.
       await context.store.reached(entry.revision, limits.futureVersionWaitMs)
-      return old
+      return entry
     }
     try {
       const place = { namespace, name }
-      const stored = isFinished(type.resource, next)
-        ? await context.store.write(bucket, place, entry, undefined)
-        : await context.store.write(bucket, place, entry, toStorage(type, next))
-      return objectAt(type, stored)
+      const stored = isFinished(type.resource, next) ? undefined : toStorage(type, next)
+      return await context.store.write(bucket, place, entry, stored)
     } catch (error) {
       context.admission.abandon(next, old)
       if (!(error instanceof StaleWrite) || attempt >= limits.writeAttemptsMax) {
@@ -87,9 +94,15 @@ async function prepared(
   state: { readonly wanted: KubeObject; readonly old: KubeObject; readonly request: UpdateRequest },
 ): Promise<KubeObject> {
   const { wanted, old, request } = state
-  const change = { object: wanted, old, dryRun: request.dryRun }
-  if (request.part === 'status') return prepareStatus(context, exchange, target, change)
-  if (request.part === 'main') return prepareUpdate(context, exchange, target, change)
+  const { manager, dryRun } = request
+  const tracking = { manager, live: old, sent: wanted.metadata.managedFields }
+  const update = { object: wanted, old, dryRun, track: tracker(context, target, tracking) }
+  if (request.part === 'status') return prepareStatus(context, exchange, target, update)
+  if (request.part === 'main') return prepareUpdate(context, exchange, target, update)
+  if (target.subresource === 'finalize') {
+    const question = admissionRequest(exchange, target, { operation: 'UPDATE', dryRun })
+    await context.admission.consult(question, { object: wanted, old })
+  }
   wanted.metadata.resourceVersion = old.metadata.resourceVersion ?? ''
   return wanted
 }
@@ -139,9 +152,10 @@ export async function replace(
   }
   const { dryRun } = options
   const manager = managerOf(exchange, options)
-  const change = (): KubeObject => structuredClone(object)
-  const made = await updateObject(context, exchange, target, { dryRun, part, change, manager })
-  exchange.json(200, new View(exchange, type, context.clock).object(made))
+  const change = (): KubeObject => copyOf(object)
+  const request = { dryRun, part, change, manager }
+  const written = await writeUpdate(context, exchange, target, request)
+  sendWritten(context, exchange, type, { code: 200, written })
 }
 
 /** PUT on `namespaces/x/finalize`: the only way to release a namespace. */

@@ -9,7 +9,7 @@ import type { Entry } from '../store/entry.ts'
 import type { ObjectStore } from '../store/objects.ts'
 import { type EntryMatcher, matcherOf, versionOf, waitForVersion } from './list.ts'
 import type { Target } from './target.ts'
-import type { View } from './view.ts'
+import { TimeSlice, type View } from './view.ts'
 
 type EventType = ObjectEvent['type']
 
@@ -21,8 +21,9 @@ export interface WatchOptions {
   readonly open: Set<Watch>
 }
 
-/** The serialised events of plain views, shared by all who watch the same version. */
-const shared = new WeakMap<Entry, Map<string, Buffer>>()
+/** The serialised events of one commit, shared by all who watch the same version of the same resource. */
+const sharedBatches = new WeakMap<readonly ObjectEvent[], Map<string, Buffer>>()
+const sharedFrames = new WeakMap<Entry, Map<string, Buffer>>()
 
 /** Answers a watch request; returns when the stream has begun. */
 export async function watch(
@@ -85,7 +86,6 @@ export class Watch {
     if (start.initial) {
       const { revision } = store
       const entries = target.bucket.list(target.namespace)
-      this.#held = []
       this.#subscribe()
       void this.#sendInitial(entries, start.endMark ? revision : undefined)
       return
@@ -93,12 +93,11 @@ export class Watch {
     const missed = target.bucket.since(start.from)
     if (missed === undefined) {
       const { status } = tooOldResourceVersion(String(start.from), String(target.bucket.floor))
-      this.#write(frame('ERROR', Buffer.from(JSON.stringify(status))))
-      this.#exchange.response.end()
+      this.#exchange.response.end(frame('ERROR', Buffer.from(JSON.stringify(status))))
       return
     }
     this.#subscribe()
-    for (const event of missed) this.#offer(event)
+    void this.#sendPast(missed, (event) => this.#framesOf([event]))
   }
 
   /** Ends the stream in order; the client resumes from the last version it saw. */
@@ -111,7 +110,7 @@ export class Watch {
 
   #subscribe(): void {
     const { clock, open, random } = this.#options
-    this.#stopListening = this.#subject.target.bucket.listen((event) => this.#offer(event))
+    this.#stopListening = this.#subject.target.bucket.listenBatches((events) => this.#offer(events))
     open.add(this)
     this.#exchange.onClose(() => this.#close())
     const asked = this.#exchange.integer('timeoutSeconds')
@@ -136,38 +135,106 @@ export class Watch {
   }
 
   async #sendInitial(entries: readonly Entry[], endRevision: number | undefined): Promise<void> {
-    for (const entry of entries) {
+    const { match, view } = this.#subject
+    const end = endRevision === undefined ? [] : [this.#bookmarkFrame(endRevision, true)]
+    const encode = (entry: Entry): Buffer[] =>
+      match === undefined || match(entry) ? [frame('ADDED', view.event(entry))] : []
+    await this.#sendPast(entries, encode, end)
+  }
+
+  /**
+   * Sends what was there before the subscription as fast as the client reads, in large pieces, and lets others work
+   * in between. Live events wait, so that the order is kept.
+   */
+  async #sendPast<T>(
+    items: readonly T[],
+    encode: (item: T) => Buffer[],
+    end: readonly Buffer[] = [],
+  ): Promise<void> {
+    this.#held = []
+    const slice = new TimeSlice(this.#options.clock)
+    let chunks: Buffer[] = []
+    let size = 0
+    for (const item of items) {
+      for (const bytes of encode(item)) {
+        chunks.push(bytes)
+        size += bytes.length
+      }
+      if (slice.over) await slice.next()
       if (this.#ended) return
-      if (this.#subject.match !== undefined && !this.#subject.match(entry)) continue
-      if (!(await this.#exchange.write(this.#encode('ADDED', entry)))) return
+      if (size < limits.listChunkBytes) continue
+      if (!(await this.#exchange.write(Buffer.concat(chunks))) || this.#ended) return
+      chunks = []
+      size = 0
     }
-    if (this.#ended) return
-    if (endRevision !== undefined)
-      this.#exchange.response.write(this.#bookmarkFrame(endRevision, true))
     const held = this.#held ?? []
     this.#held = undefined
-    for (const chunk of held) this.#write(chunk)
+    this.#writeAll([...chunks, ...end, ...held])
   }
 
-  /** Sends an event in the sense of the selectors: entering is ADDED, leaving is DELETED. */
-  #offer(event: ObjectEvent): void {
+  /** Live events: one write for all that a commit changed, made once for all watches of the same kind. */
+  #offer(events: readonly ObjectEvent[]): void {
+    const { view, match, target } = this.#subject
+    if (!view.plain || match !== undefined) return this.#push(this.#framesOf(events))
+    let batches = sharedBatches.get(events)
+    if (batches === undefined) {
+      batches = new Map()
+      sharedBatches.set(events, batches)
+    }
+    const key = `${target.type.group}/${target.type.version} ${target.namespace ?? ''}`
+    let batch = batches.get(key)
+    if (batch === undefined) {
+      batch = Buffer.concat(this.#framesOf(events))
+      batches.set(key, batch)
+    }
+    this.#push([batch])
+  }
+
+  /** The events in the sense of the selectors: entering is ADDED, leaving is DELETED. */
+  #framesOf(events: readonly ObjectEvent[]): Buffer[] {
     const { match, target } = this.#subject
-    if (target.namespace !== undefined && event.entry.namespace !== target.namespace) return
-    const type = match === undefined ? event.type : transition(event, match)
-    if (type !== undefined) this.#push(this.#encode(type, event.entry))
+    const frames: Buffer[] = []
+    for (const event of events) {
+      if (target.namespace !== undefined && event.entry.namespace !== target.namespace) continue
+      const type = match === undefined ? event.type : transition(event, match)
+      if (type !== undefined) frames.push(this.#encode(type, event.entry))
+    }
+    return frames
   }
 
-  #push(chunk: Buffer): void {
-    if (this.#held === undefined) return this.#write(chunk)
-    this.#held.push(chunk)
-    this.#heldBytes += chunk.length
-    if (this.#heldBytes > limits.watchBufferBytesMax) this.#cut()
+  #push(frames: readonly Buffer[]): void {
+    if (this.#held === undefined) return this.#writeAll(frames)
+    for (const bytes of frames) {
+      this.#held.push(bytes)
+      this.#heldBytes += bytes.length
+    }
+    this.#checkBehind()
   }
 
-  #write(chunk: Buffer): void {
-    if (this.#ended || this.#exchange.response.destroyed) return
-    this.#exchange.response.write(chunk)
-    if (this.#exchange.unsentBytes > limits.watchBufferBytesMax) this.#cut()
+  #writeAll(frames: readonly Buffer[]): void {
+    const bytes = frames.length === 1 ? (frames[0] as Buffer) : Buffer.concat(frames)
+    if (bytes.length === 0 || this.#ended || this.#exchange.response.destroyed) return
+    this.#heldBytes = 0
+    this.#exchange.response.write(bytes)
+    this.#checkBehind()
+  }
+
+  /** Bytes that wait for the client. */
+  get behindBytes(): number {
+    return this.#heldBytes + this.#exchange.unsentBytes
+  }
+
+  /** Cuts a client that can't follow; it resumes from the last version that it saw, or lists again. */
+  #checkBehind(): void {
+    const { watchBufferBytesMax, watchBehindBytes, watchBuffersTotalBytesMax } = limits
+    const behind = this.behindBytes
+    if (behind <= watchBehindBytes) return
+    const all = (): number => {
+      let sum = 0
+      for (const watch of this.#options.open) sum += watch.behindBytes
+      return sum
+    }
+    if (behind > watchBufferBytesMax || all() > watchBuffersTotalBytesMax) this.#cut()
   }
 
   #cut(): void {
@@ -178,24 +245,24 @@ export class Watch {
   #encode(type: EventType, entry: Entry): Buffer {
     const { view, target } = this.#subject
     if (!view.plain) return frame(type, view.event(entry))
-    let frames = shared.get(entry)
+    let frames = sharedFrames.get(entry)
     if (frames === undefined) {
       frames = new Map()
-      shared.set(entry, frames)
+      sharedFrames.set(entry, frames)
+      // Kept for this turn only, in which a live event goes to every watcher.
+      setImmediate(() => sharedFrames.delete(entry))
     }
     const key = `${type} ${target.type.group}/${target.type.version}`
     let bytes = frames.get(key)
     if (bytes === undefined) {
       bytes = frame(type, view.event(entry))
-      // Kept for this turn only, in which a live event goes to every watcher.
-      if (frames.size === 0) setImmediate(() => shared.delete(entry))
       frames.set(key, bytes)
     }
     return bytes
   }
 
   #bookmark(): void {
-    this.#push(this.#bookmarkFrame(this.#options.store.revision, false))
+    this.#push([this.#bookmarkFrame(this.#options.store.revision, false)])
   }
 
   #bookmarkFrame(revision: number, endsInitial: boolean): Buffer {
