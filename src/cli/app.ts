@@ -6,6 +6,7 @@ import { addDown } from './commands/down.ts'
 import { addKubeconfig } from './commands/kubeconfig.ts'
 import { addKubectl } from './commands/kubectl.ts'
 import { addLogs } from './commands/logs.ts'
+import { addRegistry } from './commands/registry.ts'
 import { addRun } from './commands/run.ts'
 import { addStatus } from './commands/status.ts'
 import { addUp } from './commands/up.ts'
@@ -46,6 +47,7 @@ export function createProgram(context: CommandContext): Command {
   addLogs(program, context)
   addRun(program, context)
   addDown(program, context)
+  addRegistry(program, context)
   addVersion(program, context)
   addCompletion(program, context)
   for (const command of program.commands) command.exitOverride()

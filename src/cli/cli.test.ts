@@ -60,6 +60,9 @@ test('a wrong command line is a usage error, with the nearest command named', as
     [['logs', '--tail', 'all', 'broker'], /a whole number/],
     [['run'], /missing required argument 'command'/],
     [['run', '--rm', '--keep', '--', 'true'], /cannot be used with/],
+    [['registry', 'bakup', 'x'], /Did you mean backup\?/],
+    [['registry', 'backup'], /missing required argument 'file'/],
+    [['registry', 'restore', '--name', 'Not A Name', 'x'], /can't be the name of a mesh/],
     [['completion', 'tcsh'], /Allowed choices are bash, zsh, fish/],
   ]
   for (const [args, text] of cases) {
@@ -102,7 +105,16 @@ test('version and help go to standard output and are no failures', async (t) => 
   const help = await call(home, ['help'])
   assert.equal(help.code, 0)
   assert.match(help.out, /First steps:/)
-  for (const command of ['up', 'logs', 'run', 'down', 'kubeconfig', 'kubectl', 'completion']) {
+  for (const command of [
+    'up',
+    'logs',
+    'run',
+    'down',
+    'kubeconfig',
+    'kubectl',
+    'completion',
+    'registry',
+  ]) {
     assert.match((await call(home, ['help', command])).out, /Examples?:/, command)
   }
 })
@@ -142,6 +154,8 @@ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _weft; printf '%s\\n' "\${COMPREPLY[@
   assert.deepEqual(complete('weft', 'status', '--name', ''), ['my-mesh'])
   assert.deepEqual(complete('weft', 'logs', '-f', 'z'), ['ztunnel'])
   assert.deepEqual(complete('weft', 'completion', 'f'), ['fish'])
+  assert.deepEqual(complete('weft', 'registry', 'b'), ['backup'])
+  assert.deepEqual(complete('weft', 'registry', 'restore', '--na'), ['--name'])
   assert.ok(complete('weft', '').includes('up'))
 })
 

@@ -53,11 +53,15 @@ export function completionScript(program: Command, shell: string): string {
 function entryOf(command: Command): Entry {
   const choices = command.registeredArguments.flatMap((argument) => argument.argChoices ?? [])
   const help: Flag = { names: ['--help', '-h'], description: 'help', values: undefined }
+  // `weft registry`: its own commands are offered as its first word, and their flags together.
+  const nested = command.commands.map((each) => each.name())
+  const options = [command, ...command.commands].flatMap((each) => each.options)
+  const once = [...new Map(options.map((option) => [option.flags, option])).values()]
   return {
     command: command.name(),
     description: command.description(),
-    flags: [...command.options.map(flagOf), help],
-    values: command.name() === 'logs' ? meshParts : choices,
+    flags: [...once.map(flagOf), help],
+    values: command.name() === 'logs' ? meshParts : [...choices, ...nested],
   }
 }
 

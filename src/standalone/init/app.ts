@@ -46,6 +46,7 @@ import {
   meshAccounts,
   meshConfig,
   meshServices,
+  meshWebhooks,
   meshWorkloads,
 } from './mesh-objects.ts'
 import { runFolder, setUpMounts } from './mounts.ts'
@@ -53,6 +54,7 @@ import { createNetworkApp } from './network-app.ts'
 import { MeshPodNetwork } from './pod-network.ts'
 import { Readiness } from './readiness.ts'
 import { applySample, readSample } from './samples.ts'
+import { webhookDialer } from './webhook-dialer.ts'
 
 const nodeName = 'weft-node'
 const systemNamespace = 'istio-system'
@@ -95,7 +97,12 @@ export class Init implements Component {
       await Promise.all([
         this.#begin(this.#networkApp(client, relay, await link.listener('ingress'))),
         this.#begin(createControllers({ client, clock, logger, caPem: registry.caCertificatePem })),
-        applyAll(applier, [...clusterServices(), ...meshAccounts(), ...meshServices()]),
+        applyAll(applier, [
+          ...clusterServices(),
+          ...meshAccounts(),
+          ...meshServices(),
+          ...meshWebhooks(),
+        ]),
         applier.apply(meshConfig(), 'create'),
       ])
     })
@@ -170,6 +177,7 @@ export class Init implements Component {
       clock,
       logger: logger.child('registry'),
       serverNames: [nodeAddress],
+      dialWebhook: webhookDialer(dnsServiceAddress),
       ...(certificateSeconds === undefined ? {} : { certificateLifeMs: certificateSeconds * 1000 }),
     })
     await Promise.all([setUpNode(), this.#begin(registry)])

@@ -13,6 +13,9 @@ const images = {
   cni: 'docker.io/istio/install-cni:weft',
 } as const
 
+/** How long a node proxy that is replaced goes on with the connections it has. */
+const graceSeconds = 30
+
 type Extra = Readonly<Record<string, unknown>>
 
 /** Everything around the typed part (`data`, `rules`, `roleRef` ...) is in `rest`. */
@@ -110,6 +113,7 @@ export function meshAccounts(): KubeObject[] {
     istiod: [
       rule(meshGroups, ['*'], [...readAll, 'update', 'patch', 'create', 'delete']),
       rule([''], ['pods', 'nodes', 'services', 'namespaces', 'endpoints', 'secrets'], readAll),
+      rule([''], ['services/status'], ['update', 'patch']),
       rule(['discovery.k8s.io'], ['endpointslices'], readAll),
       rule([''], ['configmaps', 'services', 'serviceaccounts', 'events'], [...readAll, ...write]),
       rule(['apps'], ['deployments'], [...readAll, ...write]),
@@ -191,6 +195,51 @@ export function meshServices(): KubeObject[] {
   ]
 }
 
+/**
+ * Who is asked about objects of Istio's: one configuration for those that name our revision, one for those
+ * that name none. They begin with `Ignore`, at each start: istiod, which turns that into `Fail`, is not up yet.
+ */
+export function meshWebhooks(): KubeObject[] {
+  const revision = 'istio.io/rev'
+  const webhook = (name: string, expression: Extra): Extra => ({
+    name,
+    clientConfig: { service: { name: 'istiod', namespace: system, path: '/validate', port: 443 } },
+    rules: [
+      {
+        operations: ['CREATE', 'UPDATE'],
+        apiGroups: ['security', 'networking', 'telemetry', 'extensions'].map(
+          (group) => `${group}.istio.io`,
+        ),
+        apiVersions: ['*'],
+        resources: ['*'],
+      },
+    ],
+    failurePolicy: 'Ignore',
+    sideEffects: 'None',
+    admissionReviewVersions: ['v1'],
+    objectSelector: { matchExpressions: [{ key: revision, ...expression }] },
+  })
+  const configuration = (name: string, one: Extra): KubeObject =>
+    make(
+      'admissionregistration.k8s.io/v1',
+      'ValidatingWebhookConfiguration',
+      name,
+      { webhooks: [one] },
+      { app: 'istiod', istio: 'istiod', [revision]: 'default' },
+      '',
+    )
+  return [
+    configuration(
+      `istio-validator-${system}`,
+      webhook('rev.validation.istio.io', { operator: 'In', values: ['default'] }),
+    ),
+    configuration(
+      'istiod-default-validator',
+      webhook('validation.istio.io', { operator: 'DoesNotExist' }),
+    ),
+  ]
+}
+
 function fieldEnv(name: string, fieldPath: string): Extra {
   return { name, valueFrom: { fieldRef: { fieldPath } } }
 }
@@ -241,7 +290,7 @@ function workload(
   kind: 'Deployment' | 'DaemonSet',
   name: string,
   selector: Record<string, string>,
-  pod: { labels: Record<string, string>; spec: Extra },
+  pod: { labels: Record<string, string>; spec: Extra; updateStrategy?: Extra },
 ): KubeObject {
   return make(
     'apps/v1',
@@ -251,6 +300,7 @@ function workload(
       spec: {
         ...(kind === 'Deployment' ? { replicas: 1 } : {}),
         selector: { matchLabels: selector },
+        ...(pod.updateStrategy === undefined ? {} : { updateStrategy: pod.updateStrategy }),
         template: {
           metadata: { labels: pod.labels, annotations: { 'sidecar.istio.io/inject': 'false' } },
           spec: { hostNetwork: true, dnsPolicy: 'ClusterFirstWithHostNet', ...pod.spec },
@@ -305,9 +355,14 @@ export function meshWorkloads(certificateSeconds?: number): KubeObject[] {
     { app: 'ztunnel' },
     {
       labels: { app: 'ztunnel', ...outside },
+      // The new proxy opens its listeners beside the old one's before that one closes them.
+      updateStrategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
       spec: {
         serviceAccountName: 'ztunnel',
-        terminationGracePeriodSeconds: 30,
+        terminationGracePeriodSeconds: graceSeconds,
+        // In the node's namespace two of them would fight for the ports, and answer each other's probes.
+        hostNetwork: false,
+        dnsPolicy: 'ClusterFirst',
         containers: [
           {
             name: 'istio-proxy',
@@ -320,6 +375,7 @@ export function meshWorkloads(certificateSeconds?: number): KubeObject[] {
               { name: 'ISTIO_META_CLUSTER_ID', value: 'Kubernetes' },
               { name: 'INPOD_ENABLED', value: 'true' },
               { name: 'INPOD_UDS', value: '/run/weft/ztunnel.sock' },
+              { name: 'TERMINATION_GRACE_PERIOD_SECONDS', value: String(graceSeconds) },
               ...lifetime('SECRET_TTL'),
             ],
             ports: [{ name: 'ztunnel-stats', containerPort: 15020 }],

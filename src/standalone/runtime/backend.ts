@@ -1,7 +1,7 @@
 /** What kubectl does with running pods: logs, exec, attach, port-forward. The registry speaks the wire. */
 import { existsSync } from 'node:fs'
 import { connect } from 'node:net'
-import { type Duplex, PassThrough, type Readable } from 'node:stream'
+import { type Duplex, PassThrough, type Readable, Writable } from 'node:stream'
 import type { Clock } from '../../base/index.ts'
 import { connectTcp } from '../../linux/index.ts'
 import type {
@@ -10,12 +10,14 @@ import type {
   LogOptions,
   PodBackend,
   PodReference,
+  UsageReport,
 } from '../../registry/index.ts'
 import type { ContainerRunner, Launched } from './container.ts'
 import { containerError, podNotHere } from './errors.ts'
 import { limits } from './limits.ts'
 import { readLog } from './log-reader.ts'
 import { logPath } from './logs.ts'
+import type { UsageSampler } from './usage.ts'
 import type { PodWorker } from './worker.ts'
 
 export interface BackendOptions {
@@ -23,6 +25,7 @@ export interface BackendOptions {
   /** `<state>/pods/<uid>/<container>`. */
   readonly logFolder: (uid: string, container: string) => string
   readonly clock: Clock
+  readonly sampler: UsageSampler
 }
 
 export class RuntimeBackend implements PodBackend {
@@ -67,21 +70,25 @@ export class RuntimeBackend implements PodBackend {
   }
 
   async attach(pod: PodReference, options: Omit<ExecOptions, 'command'>): Promise<ExecSession> {
-    const { live } = this.#running(pod, options.container)
+    const { container, live } = this.#running(pod, options.container)
     const { process } = live
     const out = tap(process.stdout)
     const err = process.stderr === undefined ? undefined : tap(process.stderr)
     const detached = Promise.withResolvers<number>()
-    void process.exit.then(({ code }) => detached.resolve(code))
+    // How the container ended is in the pod's status; that the client saw all of it is success.
+    void process.exit.then(() => detached.resolve(0))
+    const input = options.stdin ? process.stdin : undefined
+    const stdin = input === undefined ? undefined : shared(input, container.stdinOnce)
     return {
-      stdin: options.stdin ? process.stdin : undefined,
+      stdin,
       stdout: out,
       stderr: err,
-      resize: () => {},
+      resize: (columns, rows) => process.resize(columns, rows),
       exitCode: detached.promise,
       kill: () => {
         out.destroy()
         err?.destroy()
+        stdin?.end()
         detached.resolve(0)
       },
     }
@@ -101,6 +108,10 @@ export class RuntimeBackend implements PodBackend {
     })
   }
 
+  usage(): Promise<UsageReport> {
+    return this.#options.sampler.usage()
+  }
+
   #worker(pod: PodReference): PodWorker {
     const worker = this.#options.worker(pod.uid)
     if (worker === undefined) throw podNotHere(pod.namespace, pod.name)
@@ -118,7 +129,7 @@ export class RuntimeBackend implements PodBackend {
     return { container }
   }
 
-  #running(pod: PodReference, name: string): { live: Launched } {
+  #running(pod: PodReference, name: string): { container: ContainerRunner; live: Launched } {
     const { container } = this.#find(pod, name)
     const { live } = container
     if (live === undefined) {
@@ -127,7 +138,7 @@ export class RuntimeBackend implements PodBackend {
         `container "${container.name}" in pod "${pod.name}" is not running`,
       )
     }
-    return { live }
+    return { container, live }
   }
 }
 
@@ -141,6 +152,20 @@ function tap(source: Readable): PassThrough {
   source.once('close', () => copy.end())
   copy.once('close', () => source.off('data', onData))
   return copy
+}
+
+/** One client's way to the container's input, which stays open for the next one unless `once`. */
+function shared(input: NodeJS.WritableStream, once: boolean): Writable {
+  return new Writable({
+    write(chunk: Buffer, _encoding, callback) {
+      if (input.writable) input.write(chunk, (error) => callback(error))
+      else callback(new Error("the container's input is closed"))
+    },
+    final(callback) {
+      if (once) input.end()
+      callback()
+    },
+  })
 }
 
 function connectHere(port: number): Promise<Duplex> {

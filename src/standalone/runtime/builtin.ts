@@ -57,6 +57,7 @@ export async function startBuiltin(
     stdin: undefined,
     stdout: Readable.from([]),
     stderr: undefined,
+    resize: () => {},
     terminationMessage: async () => '',
   }
 }

@@ -41,6 +41,8 @@ class FakeProcess implements RunningContainer {
     this.end(137)
   }
 
+  resize(): void {}
+
   exec(): Promise<never> {
     return Promise.reject(new Error('no exec here'))
   }

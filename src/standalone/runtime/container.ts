@@ -88,6 +88,11 @@ export class ContainerRunner {
     return this.#options.spec.name
   }
 
+  /** Whether its input ends with the first client that attaches to it. */
+  get stdinOnce(): boolean {
+    return this.#options.spec.stdinOnce === true
+  }
+
   get role(): ContainerRole {
     return this.#options.role
   }

@@ -7,7 +7,6 @@ export { RuntimeBackend } from './backend.ts'
 export type { BuiltinRunner, BuiltinRunners } from './builtin.ts'
 export type { ContainerLauncher } from './launcher.ts'
 export type { PodNetwork, PodNetworkRequest, PodSandbox } from './network.ts'
-export { reapOrphans } from './reap.ts'
 export { PodRuntime, type PodRuntimeOptions } from './runtime.ts'
 
 export type RuntimeOptions = Omit<PodRuntimeOptions, 'launcher'>

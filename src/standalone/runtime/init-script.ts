@@ -9,7 +9,8 @@ export interface InitPlan {
   readonly command: readonly string[]
   readonly env: ReadonlyMap<string, string>
   readonly workingDir: string
-  readonly tty: boolean
+  /** The path of `setsid` when the command gets a terminal. */
+  readonly terminalWith: string | undefined
 }
 
 const shellName = /^[A-Za-z_][A-Za-z0-9_]*$/
@@ -31,13 +32,24 @@ export function envScript(env: ReadonlyMap<string, string>, resetSignals: boolea
   return lines.join('\n')
 }
 
-/** The command line that gives `words` a terminal: `script` comes with every util-linux. */
-export function onTerminal(words: readonly string[]): string[] {
-  return ['script', '-qefc', `exec ${words.map(quote).join(' ')}`, '/dev/null']
+/** The command line that makes the terminal on its standard input the controlling one. */
+function onTerminal(setsid: string, words: readonly string[]): string[] {
+  return [setsid, '--ctty', ...words]
 }
 
+/**
+ * The terminal is made by the runtime, in the devpts that the launch script has mounted: it is asked for
+ * here, and its number comes on the standard input, which carries nothing else then.
+ */
+const takeTerminal = [
+  'echo tty >&3; read -r terminal || exit 1',
+  'exec 0<>"/dev/pts/$terminal" 1>&0 2>&0',
+  'unset terminal',
+]
+
 export function initScript(plan: InitPlan): string {
-  const words = plan.tty ? onTerminal(plan.command) : plan.command
+  const { terminalWith: setsid } = plan
+  const words = setsid === undefined ? plan.command : onTerminal(setsid, plan.command)
   const program = plan.command[0] ?? ''
   const missing = program.includes('/')
     ? `exec: "${program}": no such file or not executable`
@@ -50,12 +62,14 @@ export function initScript(plan: InitPlan): string {
     'unset OLDPWD',
     `set -- ${words.map(quote).join(' ')}`,
     `command -v ${quote(program)} >/dev/null 2>&1 || fail ${quote(missing)}`,
+    ...(setsid === undefined ? [] : takeTerminal),
     'exec 4<&0 </dev/null',
     'weft_env "$@" <&4 4<&- 3>&- &',
     'child=$!',
     'exec 4<&-',
     'for name in TERM INT HUP QUIT USR1 USR2; do trap "kill -$name $child 2>/dev/null" "$name"; done',
-    'echo ready >&3; exec 3>&-',
+    // The shell would report in the container's log which signal has ended the command.
+    'echo ready >&3; exec 2>/dev/null 3>&-',
     'while :; do',
     '  wait "$child"; code=$?',
     '  kill -0 "$child" 2>/dev/null || break',
@@ -70,13 +84,26 @@ function cdTarget(path: string): string {
   return posix.isAbsolute(path) ? path : `./${path}`
 }
 
+export interface ExecPlan {
+  readonly command: readonly string[]
+  readonly workingDir: string
+  readonly terminalWith: string | undefined
+  /** Rootless mode: files can belong to one user only. */
+  readonly singleUser: boolean
+}
+
 /** What `exec` runs inside a container, as arguments of `sh`. */
-export function execArguments(
-  command: readonly string[],
-  workingDir: string,
-  tty: boolean,
-): string[] {
-  const words = tty ? onTerminal(command) : command
-  const script = `. /.weft/env.sh; cd ${quote(cdTarget(workingDir))} 2>/dev/null; unset OLDPWD; weft_env "$@"`
-  return ['-c', script, 'exec', ...words]
+export function execArguments(plan: ExecPlan): string[] {
+  const { command, workingDir, terminalWith: setsid, singleUser } = plan
+  const script = [
+    '. /.weft/env.sh',
+    `cd ${quote(cdTarget(workingDir))} 2>/dev/null`,
+    'unset OLDPWD',
+    // The one user there is looks like root to tar, which then insists on the owners that `kubectl cp` sends.
+    ...(singleUser ? ['export TAR_OPTIONS="${TAR_OPTIONS---no-same-owner}"'] : []),
+    ...(setsid === undefined ? [] : ['export TERM="${TERM:-xterm}"']),
+    'weft_env "$@"',
+  ]
+  const words = setsid === undefined ? command : onTerminal(setsid, command)
+  return ['-c', script.join('; '), 'exec', ...words]
 }

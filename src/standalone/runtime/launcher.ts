@@ -33,6 +33,8 @@ export interface Exit {
 
 /** A command that runs in a container, or the container itself. */
 export interface RunningContainer {
+  /** PID 1 of the container as seen from outside; absent where there is no process of its own. */
+  readonly pid?: number | undefined
   /** Resolves when the process and its output have ended. */
   readonly exit: Promise<Exit>
   /** Asks the command to end. */
@@ -43,6 +45,8 @@ export interface RunningContainer {
   readonly stdin: NodeJS.WritableStream | undefined
   readonly stdout: Readable
   readonly stderr: Readable | undefined
+  /** Of its terminal; nothing happens without one. */
+  resize(columns: number, rows: number): void
   /** Up to 4096 bytes which the command left at its terminationMessagePath. */
   terminationMessage(): Promise<string>
 }

@@ -44,4 +44,10 @@ export const limits = {
   probeOutputBytesMax: 1024,
   /** Commands running in one container by exec, attach excluded. */
   execSessionsMax: 64,
+  /** Windows of `top`: processor time is counted in 10 ms, so less than a second says nothing. */
+  usageWindowMinMs: 1_000,
+  usageWindowMs: 10_000,
+  usageWindowMaxMs: 60_000,
+  /** Processes looked at before others get a turn. */
+  usageReadsAtOnce: 32,
 } as const

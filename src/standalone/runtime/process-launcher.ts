@@ -7,7 +7,6 @@ import { errnoOf, MeshError, toError } from '../../base/index.ts'
 import { findTool, withNetns } from '../../linux/index.ts'
 import { containerRoot } from '../images/index.ts'
 import { LaunchError } from './errors.ts'
-import { closeWriters, outputPipes } from './fifo.ts'
 import { type HostRoot, lockedFlags, type MountEntry, prepareHostRoot } from './host-root.ts'
 import { envScript, initScript } from './init-script.ts'
 import { launchFiles, type VolumeBinding } from './launch-script.ts'
@@ -16,6 +15,8 @@ import { limits } from './limits.ts'
 import { ContainerProcess } from './process.ts'
 import type { Identity } from './security.ts'
 import { Semaphore } from './semaphore.ts'
+import { askedTerminalStreams, type ProcessStreams, pipeStreams } from './streams.ts'
+import { Terminal } from './terminal.ts'
 
 export interface ProcessLauncherOptions {
   /** A private tmpfs, such as `/run/weft`. */
@@ -26,6 +27,7 @@ interface Tools {
   readonly unshare: string
   readonly nsenter: string
   readonly setpriv: string
+  readonly setsid: string
 }
 
 const run = promisify(execFile)
@@ -45,7 +47,12 @@ export class ProcessLauncher implements ContainerLauncher {
   async prepare(): Promise<void> {
     // Workloads expect the usual mask, and other users must be able to read what is mounted for them.
     process.umask(0o022)
-    this.#tools = { unshare: tool('unshare'), nsenter: tool('nsenter'), setpriv: tool('setpriv') }
+    this.#tools = {
+      unshare: tool('unshare'),
+      nsenter: tool('nsenter'),
+      setpriv: tool('setpriv'),
+      setsid: tool('setsid'),
+    }
     for (const name of ['mount', 'umount', 'pivot_root', 'mkfifo']) tool(name)
     mkdirSync(this.#rootMountPoint, { recursive: true, mode: 0o755 })
     this.#hostRoot = prepareHostRoot(this.#etcFolder)
@@ -64,40 +71,41 @@ export class ProcessLauncher implements ContainerLauncher {
   async #launch(request: LaunchRequest): Promise<RunningContainer> {
     const boot = this.#bootFolder(request, request.attempt)
     this.#writeBoot(boot, request)
-    const pipes = await outputPipes(
-      (request.tty ? ['out'] : ['out', 'err']).map((name) => join(boot, name)),
-    )
-    const [out, err = out] = pipes
-    if (out === undefined || err === undefined) throw new LaunchError('no output pipe')
+    const terminal = request.tty ? new Terminal() : undefined
+    const streams =
+      terminal === undefined
+        ? await pipeStreams(join(boot, 'main'), request.stdin)
+        : askedTerminalStreams(terminal, request.stdin)
     let child: ChildProcess
     try {
-      child = this.#spawn(boot, request, [out.writeFd, err.writeFd])
+      child = this.#spawn(boot, request, streams)
     } finally {
-      closeWriters(pipes)
+      streams.release()
     }
     child.stdin?.on('error', () => {})
-    request.log.follow('stdout', out.reader)
-    if (err !== out) request.log.follow('stderr', err.reader)
-    const tools = this.#neededTools()
-    const { workingDir, identity, tty } = request
+    request.log.follow('stdout', streams.stdout)
+    if (streams.stderr !== undefined) request.log.follow('stderr', streams.stderr)
+    const { nsenter, setsid, setpriv } = this.#neededTools()
+    const { workingDir, identity } = request
     const container = new ContainerProcess({
       child,
-      stdout: out.reader,
-      stderr: err === out ? undefined : err.reader,
+      streams,
+      terminal,
       terminationFile: join(boot, 'termination-log'),
       bootFolder: boot,
       execSetup: {
-        nsenter: tools.nsenter,
-        dropPrivileges: dropPrivileges(tools.setpriv, identity),
+        nsenter,
+        setsid,
+        dropPrivileges: dropPrivileges(setpriv, identity),
+        user: identity.user,
         workingDir,
       },
-      tty,
     })
     await this.#ready(child, container, request)
     return container
   }
 
-  #spawn(boot: string, request: LaunchRequest, output: [number, number]): ChildProcess {
+  #spawn(boot: string, request: LaunchRequest, streams: ProcessStreams): ChildProcess {
     const { unshare } = this.#neededTools()
     const args = [
       '--mount',
@@ -115,7 +123,7 @@ export class ProcessLauncher implements ContainerLauncher {
         // No controlling terminal: a workload could type into it.
         detached: true,
         env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
-        stdio: [request.stdin ? 'pipe' : 'ignore', ...output, 'pipe'],
+        stdio: [...streams.stdio, 'pipe'],
       })
     return request.netnsFd === undefined ? start() : withNetns(request.netnsFd, start)
   }
@@ -132,6 +140,16 @@ export class ProcessLauncher implements ContainerLauncher {
     const ended = new Promise<void>((resolve, reject) => {
       channel.on('data', (chunk: Buffer) => {
         said.push(chunk)
+        if (request.tty && Buffer.concat(said).toString() === 'tty\n') {
+          said.length = 0
+          try {
+            process.giveTerminal()
+          } catch (error) {
+            // Without one the container would wait for it for ever.
+            process.kill()
+            reject(new LaunchError(`no terminal could be made: ${toError(error).message}`))
+          }
+        }
         started ||= Buffer.concat(said).toString().endsWith('ready\n')
         if (started) resolve()
       })
@@ -161,14 +179,15 @@ export class ProcessLauncher implements ContainerLauncher {
     }
     mkdirSync(join(boot, 'inside'), { recursive: true, mode: 0o755 })
     mkdirSync(join(boot, 'etc'), { mode: 0o755 })
-    const { command, env, workingDir, tty, identity } = request
+    const { command, env, workingDir, identity } = request
+    const terminalWith = request.tty ? this.#neededTools().setsid : undefined
     const files = new Map([
       ['etc/resolv.conf', request.resolvConf],
       ['etc/hosts', request.hosts],
       ['etc/hostname', `${request.hostname}\n`],
       ['termination-log', ''],
       ['inside/env.sh', envScript(env, this.#resetSignals)],
-      ['inside/init.sh', initScript({ command, env, workingDir, tty })],
+      ['inside/init.sh', initScript({ command, env, workingDir, terminalWith })],
       ...this.#script(boot, request),
     ])
     for (const [name, text] of files) writeFileSync(join(boot, name), text, { mode: 0o644 })

@@ -37,6 +37,7 @@ import {
   specOf,
   uidOf,
 } from './types.ts'
+import { type MeasuredContainer, UsageSampler } from './usage.ts'
 import { type EventSink, PodWorker, type WorkerContext } from './worker.ts'
 
 export interface PodRuntimeOptions {
@@ -146,6 +147,7 @@ export class PodRuntime implements Component {
       worker: (uid) => this.#workers.get(uid),
       logFolder: (uid, container) => join(options.stateDir, 'pods', uid, container),
       clock,
+      sampler: new UsageSampler({ clock, nodeName, containers: () => this.#processes() }),
     })
   }
 
@@ -204,6 +206,12 @@ export class PodRuntime implements Component {
   /** The worker of a pod, for those who look inside (node agent, tests). */
   worker(uid: string): PodWorker | undefined {
     return this.#workers.get(uid)
+  }
+
+  *#processes(): Generator<MeasuredContainer> {
+    for (const [podUid, worker] of this.#workers) {
+      for (const each of worker.processes()) yield { podUid, ...each }
+    }
   }
 
   #see(pod: Pod): void {

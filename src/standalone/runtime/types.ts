@@ -102,6 +102,7 @@ export interface Container {
   /** Only of init containers: `Always` makes it a sidecar. */
   readonly restartPolicy?: string
   readonly stdin?: boolean
+  readonly stdinOnce?: boolean
   readonly tty?: boolean
   readonly terminationMessagePath?: string
   readonly terminationMessagePolicy?: string

@@ -32,7 +32,13 @@ import {
 import { PodVolumes, type PreparedVolume, type VolumeSources } from './volumes.ts'
 
 export interface EventSink {
-  record(object: Pod, type: 'Normal' | 'Warning', reason: string, message: string): void
+  record(
+    object: Pod,
+    type: 'Normal' | 'Warning',
+    reason: string,
+    message: string,
+    fieldPath?: string,
+  ): void
 }
 
 export interface WorkerContext {
@@ -118,6 +124,14 @@ export class PodWorker {
   container(name: string): ContainerRunner | undefined {
     if (name === '') return this.#main[0]
     return [...this.#main, ...this.#init].find((runner) => runner.name === name)
+  }
+
+  /** The processes that run now, by container. */
+  *processes(): Generator<{ readonly container: string; readonly pid: number }> {
+    for (const { name, live } of [...this.#main, ...this.#init]) {
+      const pid = live?.process.pid
+      if (pid !== undefined) yield { container: name, pid }
+    }
   }
 
   status(): PodStatus {
@@ -394,7 +408,10 @@ export class PodWorker {
         process,
       }),
       graceSeconds: () => this.#graceSeconds(),
-      event: (type, reason, message) => this.#event(type, reason, message),
+      event: (type, reason, message) => {
+        const list = role === 'main' ? 'containers' : 'initContainers'
+        this.#context.events.record(this.#pod, type, reason, message, `spec.${list}{${spec.name}}`)
+      },
       changed: () => this.#writer.changed(),
     })
   }
