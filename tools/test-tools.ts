@@ -17,6 +17,8 @@ const programs: Record<string, string> = {
   curl: 'curl',
   setpriv: 'util-linux',
   nsenter: 'util-linux',
+  python3: 'python3',
+  pip3: 'python3-pip',
 }
 
 export async function prepareTestTools(root: string): Promise<void> {
@@ -40,6 +42,10 @@ export async function prepareTestTools(root: string): Promise<void> {
       console.log(`kubectl is missing: ${String(error)}`),
     )
   }
+  const { envoyPath } = await import('./envoy.ts')
+  await envoyPath().catch((error: unknown) => console.log(`Envoy is missing: ${String(error)}`))
+  const { vmagentPath } = await import('./vmagent.ts')
+  await vmagentPath().catch((error: unknown) => console.log(`vmagent is missing: ${String(error)}`))
 }
 
 export function onPath(program: string): boolean {

@@ -1,11 +1,8 @@
 /** The life of pods: start, volumes, logs, probes, order, end, restart. Run by `runtime.test.ts`, once as root and once rootless. */
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
 import { text } from 'node:stream/consumers'
 import test from 'node:test'
-import { systemClock } from '../../src/base/index.ts'
 import { resources } from '../../src/kube/index.ts'
-import { reapOrphans } from '../../src/standalone/runtime/index.ts'
 import {
   eventsOf,
   isReady,
@@ -329,22 +326,5 @@ export function lifecycleCases(bench: PodBench): void {
     const once = await untilPod(bench.client, 'once', (p) => p.status?.phase === 'Failed')
     assert.equal(once.status?.containerStatuses?.[0]?.restartCount, 0)
     await remove('survivor', 'once')
-  })
-
-  void test('orphans of the tree are reaped by PID 1, Node’s own children are left to Node', async () => {
-    assert.equal(process.pid, 1)
-    const reaper = reapOrphans({ clock: systemClock, periodMs: 50, settleMs: 100 })
-    await reaper.start()
-    const zombies = (): string =>
-      spawnSync('ps', ['-eo', 'stat=,comm='], { encoding: 'utf8' })
-        .stdout.split('\n')
-        .filter((line) => line.startsWith('Z'))
-        .join()
-    const child = spawnSync('sh', ['-c', 'for i in 1 2 3; do sleep 0.05 & done; exit 4'])
-    assert.equal(child.status, 4)
-    await until('no zombies', () => (/sleep/.test(zombies()) ? undefined : true))
-    await new Promise((resolve) => setTimeout(resolve, 100))
-    await until('no zombies later', () => (zombies() === '' ? true : undefined))
-    await reaper.stop()
   })
 }

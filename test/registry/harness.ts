@@ -1,16 +1,20 @@
 /** A registry on a loopback port, the real kubectl, and a backend that runs pods' commands as local processes. */
 import { spawn } from 'node:child_process'
+import { closeSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { type AddressInfo, connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Duplex, PassThrough, Readable } from 'node:stream'
-import { silentLogger, systemClock } from '../../src/base/index.ts'
+import { ReadStream } from 'node:tty'
+import { type Logger, silentLogger, systemClock } from '../../src/base/index.ts'
 import type { KubectlVersion } from '../../src/cli/kubectl-tool.ts'
+import { openPty, setTerminalSize } from '../../src/linux/index.ts'
 import {
   createRegistry,
   type ExecOptions,
   type ExecSession,
+  type LogOptions,
   type PodBackend,
   type Registry,
 } from '../../src/registry/index.ts'
@@ -25,8 +29,11 @@ export interface Outcome {
 /** Exec runs on this machine, a forwarded port is a loopback port, and logs are three lines. */
 export class LocalBackend implements PodBackend {
   readonly forwarded: number[] = []
+  /** What was asked of the logs, in order. */
+  readonly logged: LogOptions[] = []
 
-  logs(_pod: unknown, options: { follow: boolean; tailLines?: number }): Promise<Readable> {
+  logs(_pod: unknown, options: LogOptions): Promise<Readable> {
+    this.logged.push(options)
     const lines = ['one', 'two', 'three'].slice(-(options.tailLines ?? 3))
     const text = lines.map((line) => `${line}\n`)
     if (!options.follow) return Promise.resolve(Readable.from(text))
@@ -38,6 +45,7 @@ export class LocalBackend implements PodBackend {
 
   exec(_pod: unknown, options: ExecOptions): Promise<ExecSession> {
     const [program = '', ...args] = options.command
+    if (options.tty) return Promise.resolve(onTerminal(options.command))
     const child = spawn(program, args, { stdio: 'pipe' })
     const exitCode = new Promise<number>((resolve, reject) => {
       child.once('error', reject)
@@ -74,6 +82,33 @@ export class LocalBackend implements PodBackend {
   }
 }
 
+/** A command on a terminal of its own, with what it shows. */
+export function onTerminal(
+  command: readonly string[],
+  env: NodeJS.ProcessEnv = process.env,
+): ExecSession & { readonly stdin: ReadStream } {
+  const { controllerFd, terminalFd } = openPty()
+  const child = spawn('setsid', ['--ctty', ...command], {
+    env,
+    stdio: [terminalFd, terminalFd, terminalFd],
+  })
+  closeSync(terminalFd)
+  const terminal = new ReadStream(controllerFd)
+  const stdout = new PassThrough()
+  terminal.on('data', (chunk: Buffer) => stdout.write(chunk))
+  // A terminal that nobody has open any more says so with an error.
+  terminal.on('error', () => {})
+  terminal.once('close', () => stdout.end())
+  return {
+    stdin: terminal,
+    stdout,
+    stderr: undefined,
+    resize: (columns, rows) => setTerminalSize(controllerFd, columns, rows),
+    exitCode: new Promise((resolve) => child.once('close', (code) => resolve(code ?? 137))),
+    kill: () => terminal.destroy(),
+  }
+}
+
 export class RegistryHarness {
   readonly registry: Registry
   readonly backend: LocalBackend
@@ -98,7 +133,10 @@ export class RegistryHarness {
     this.#kubectl = parts.kubectl
   }
 
-  static async start(version: KubectlVersion = '1.35'): Promise<RegistryHarness> {
+  static async start(
+    version: KubectlVersion = '1.35',
+    logger: Logger = silentLogger,
+  ): Promise<RegistryHarness> {
     const kubectl = await kubectlPath(version)
     const dir = await mkdtemp(join(tmpdir(), 'weft-registry-'))
     const backend = new LocalBackend()
@@ -106,7 +144,7 @@ export class RegistryHarness {
       dir,
       name: 'test',
       clock: systemClock,
-      logger: silentLogger,
+      logger,
       version: '0.0.0',
       backend,
     })
@@ -135,9 +173,18 @@ export class RegistryHarness {
   }
 
   /** Runs kubectl; never rejects. */
-  run(args: readonly string[], input?: string): Promise<Outcome> {
+  run(args: readonly string[], input?: string, env: NodeJS.ProcessEnv = {}): Promise<Outcome> {
+    return this.runProgram(this.#kubectl, args, { input: input ?? '', env })
+  }
+
+  /** Runs any client with the kubeconfig; never rejects. */
+  runProgram(
+    program: string,
+    args: readonly string[],
+    { input = '', env = {} }: { input?: string; env?: NodeJS.ProcessEnv } = {},
+  ): Promise<Outcome> {
     return new Promise((resolve, reject) => {
-      const child = spawn(this.#kubectl, args, { env: this.environment, stdio: 'pipe' })
+      const child = spawn(program, args, { env: { ...this.environment, ...env }, stdio: 'pipe' })
       const chunks = { stdout: '', stderr: '' }
       child.stdout.on('data', (chunk: Buffer) => {
         chunks.stdout += chunk.toString()
@@ -147,7 +194,9 @@ export class RegistryHarness {
       })
       child.once('error', reject)
       child.once('close', (code) => resolve({ code: code ?? -1, ...chunks }))
-      child.stdin.end(input ?? '')
+      // A command that does not read its input ends before it is written.
+      child.stdin.on('error', () => {})
+      child.stdin.end(input)
     })
   }
 
