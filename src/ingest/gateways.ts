@@ -7,6 +7,7 @@ import type {
   HttpRouteRule,
   ReferenceGrant,
 } from '../model/index.ts'
+import { annotationsOf, configObject } from './configs.ts'
 import { createdAt, namespaceOf, textMap } from './metadata.ts'
 import type {
   GatewayShape,
@@ -20,7 +21,8 @@ const gatewayGroup = 'gateway.networking.k8s.io'
 
 export function gatewayClass(object: KubeObject): GatewayClass {
   const { controllerName = '' } = (object.spec ?? {}) as { controllerName?: string }
-  return { name: object.metadata.name, controllerName }
+  const { name, labels } = object.metadata
+  return { name, controllerName, labels: textMap(labels), annotations: annotationsOf(object) }
 }
 
 export function gateway(object: KubeObject): Gateway {
@@ -45,6 +47,7 @@ export function gateway(object: KubeObject): Gateway {
         namespaces: {
           from: from === 'All' || from === 'Selector' ? from : ('Same' as const),
           matchLabels: textMap(namespaces?.selector?.matchLabels),
+          matchExpressions: namespaces?.selector?.matchExpressions ?? [],
         },
         allowedKinds: (kinds ?? []).flatMap((item) => item.kind ?? []),
       }
@@ -54,6 +57,7 @@ export function gateway(object: KubeObject): Gateway {
         ? []
         : [{ type: address.type ?? 'IPAddress', value: address.value }],
     ),
+    config: configObject(object),
   }
 }
 
@@ -78,6 +82,7 @@ export function httpRoute(object: KubeObject): HttpRoute {
     hostnames: spec.hostnames ?? [],
     // A route without rules has one that matches everything and goes nowhere.
     rules: (spec.rules ?? [{}]).map((rule) => routeRule(rule, namespace)),
+    config: configObject(object),
   }
 }
 

@@ -1,6 +1,12 @@
 /** What several kinds read the same way: creation time, waypoint labels, ports, localities. */
 import type { ObjectMeta } from '../kube/index.ts'
-import type { Labels, Locality, TrafficDistribution, WaypointChoice } from '../model/index.ts'
+import type {
+  Labels,
+  Locality,
+  TrafficDistribution,
+  WaypointCanary,
+  WaypointChoice,
+} from '../model/index.ts'
 
 /** Milliseconds; 0 (the oldest) when a file gives no time, so that files need none. */
 export function createdAt(metadata: ObjectMeta): number {
@@ -23,6 +29,20 @@ export function waypointOf(labels: Labels | undefined): WaypointChoice | undefin
   return { name, namespace: labels?.['istio.io/use-waypoint-namespace'] }
 }
 
+/** The second waypoint of a service and its share, from labels and an annotation. */
+export function waypointCanaryOf(metadata: ObjectMeta): WaypointCanary | undefined {
+  const { labels, annotations } = metadata
+  const name = labels?.['istio.io/use-waypoint-canary']
+  if (name === undefined || name === '') return undefined
+  const text = annotations?.['istio.io/use-waypoint-canary-weight'] ?? ''
+  const weight = Number(text)
+  return {
+    name,
+    namespace: labels?.['istio.io/use-waypoint-canary-namespace'],
+    weight: /^\d{1,3}$/.test(text) && weight <= 100 ? weight : undefined,
+  }
+}
+
 export function ingressUseWaypointOf(labels: Labels | undefined): boolean | undefined {
   const value = labels?.['istio.io/ingress-use-waypoint']
   return value === undefined ? undefined : value === 'true'
@@ -40,6 +60,11 @@ export function parseLocality(text: string | undefined): Locality | undefined {
   if (text === undefined || text === '') return undefined
   const [region = '', zone = '', subzone = ''] = text.split(text.includes('/') ? '/' : '.')
   return { region, zone, subzone }
+}
+
+/** The locality that a pod's or entry's own labels give it, before that of its node. */
+export function labelledLocality(labels: Labels): Locality | undefined {
+  return parseLocality(labels['istio-locality'] ?? labels['topology.istio.io/locality'])
 }
 
 /** The names that telemetry groups by: explicit label, recommended Kubernetes label, `app`, name. */

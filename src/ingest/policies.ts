@@ -6,6 +6,7 @@ import type {
   MutualTlsMode,
   PeerAuthentication,
 } from '../model/index.ts'
+import { configObject } from './configs.ts'
 import { createdAt, namespaceOf, textMap } from './metadata.ts'
 import type { AuthorizationPolicyShape, PeerAuthenticationShape } from './shapes.ts'
 
@@ -36,7 +37,9 @@ export function authorizationPolicy(object: KubeObject): AuthorizationPolicy {
     // An action nobody knows is treated like one that no proxy can enforce: reported, not sent.
     action: actions.includes(action) ? (action as AuthorizationPolicy['action']) : 'CUSTOM',
     dryRun: metadata.annotations?.['istio.io/dry-run'] === 'true',
+    provider: spec.provider?.name ?? '',
     rules: (spec.rules ?? []).map(ruleOf),
+    config: configObject(object),
   }
 }
 
@@ -97,6 +100,7 @@ export function peerAuthentication(object: KubeObject): PeerAuthentication {
       .map(([port, mtls]) => ({ port: Number(port), mode: modeOf(mtls?.mode) }))
       .filter(({ port }) => Number.isInteger(port) && port > 0 && port < 65536)
       .toSorted((left, right) => left.port - right.port),
+    config: configObject(object),
   }
 }
 

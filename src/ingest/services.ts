@@ -12,51 +12,77 @@ import type {
   ServicePort,
   Workload,
 } from '../model/index.ts'
+import { annotationsOf } from './configs.ts'
 import {
   createdAt,
   distributionOf,
   ingressUseWaypointOf,
   namespaceOf,
   textMap,
+  waypointCanaryOf,
   waypointOf,
 } from './metadata.ts'
-import { appProtocolOf } from './protocol.ts'
+import { coarseProtocol, declaredProtocol } from './protocol.ts'
 import type { EndpointSliceShape, ServiceEntryShape, ServiceShape } from './shapes.ts'
 import { workloadOfEntry } from './workloads.ts'
 
 const distributionAnnotation = 'networking.istio.io/traffic-distribution'
 
-/** Undefined for ExternalName: the name is an alias of DNS and no service of the mesh. */
-export function meshService(object: KubeObject, settings: MeshSettings): Service | undefined {
+export function meshService(object: KubeObject, settings: MeshSettings): Service {
   // Read defensively; see shapes.ts.
   const { spec = {} } = object as ServiceShape
-  if (spec.type === 'ExternalName') return undefined
   const { metadata } = object
   const namespace = namespaceOf(metadata)
   const labels = textMap(metadata.labels)
   const selector = textMap(spec.selector)
-  const annotation = metadata.annotations?.[distributionAnnotation]
+  const annotations = metadata.annotations
+  const isAlias = spec.type === 'ExternalName'
   return {
     source: 'Service',
     name: metadata.name,
     namespace,
     hostname: `${metadata.name}.${namespace}.svc.${settings.domain}`,
+    labels,
     createdAt: createdAt(metadata),
-    addresses: clusterAddresses(spec),
+    generation: metadata.generation ?? 0,
+    location: 'internal',
+    externalName: isAlias ? (spec.externalName ?? '') : '',
+    exportTo: exportToOf(annotations?.['networking.istio.io/exportTo']?.split(',')),
+    headless: spec.clusterIP === 'None',
+    addresses: isAlias ? [] : clusterAddresses(spec),
     ports: servicePorts(spec),
     selector: Object.keys(selector).length === 0 ? undefined : selector,
     publishNotReady: spec.publishNotReadyAddresses === true,
     internalTrafficLocal: spec.internalTrafficPolicy === 'Local',
-    distribution: distributionOf(spec.trafficDistribution ?? annotation),
+    distribution: distributionOf(spec.trafficDistribution ?? annotations?.[distributionAnnotation]),
     ipFamilies: familiesOf(spec.ipFamilies),
-    resolution: 'static',
+    resolution: isAlias ? 'alias' : 'static',
     subjectAltNames: [],
-    visibility:
-      metadata.annotations?.['networking.istio.io/exportTo'] === '.' ? 'namespace' : 'public',
+    serviceAccounts: accountsOf(annotations, namespace),
     waypoint: waypointOf(labels),
+    waypointCanary: waypointCanaryOf(metadata),
     ingressUseWaypoint: ingressUseWaypointOf(labels),
     ofWaypoint: labels['gateway.istio.io/managed'] === 'istio.io-mesh-controller',
   }
+}
+
+/** Undefined when nothing is said, so that the mesh's default applies. */
+function exportToOf(list: readonly string[] | undefined): readonly string[] | undefined {
+  const names = (list ?? []).map((name) => name.trim()).filter((name) => name !== '')
+  return names.length === 0 ? undefined : names
+}
+
+/** Accounts besides those of its pods that may serve it: short ones are of its own namespace. */
+function accountsOf(
+  annotations: Readonly<Record<string, string>> | undefined,
+  namespace: string,
+): string[] {
+  const list = (name: string): string[] =>
+    (annotations?.[`alpha.istio.io/${name}`] ?? '').split(',').flatMap((item) => item.trim() || [])
+  return [
+    ...list('canonical-serviceaccounts'),
+    ...list('kubernetes-serviceaccounts').map((account) => `${namespace}/${account}`),
+  ]
 }
 
 function clusterAddresses(spec: NonNullable<ServiceShape['spec']>): string[] {
@@ -70,8 +96,9 @@ function servicePorts(spec: NonNullable<ServiceShape['spec']>): ServicePort[] {
     if (item.port === undefined) return []
     const { name = '', port } = item
     const protocol = item.protocol === 'UDP' || item.protocol === 'SCTP' ? item.protocol : 'TCP'
-    const appProtocol = appProtocolOf(item.appProtocol, name, port)
-    return [{ name, port, targetPort: item.targetPort ?? port, protocol, appProtocol }]
+    const declared = protocol === 'UDP' ? 'UDP' : declaredProtocol(item.appProtocol, name, port)
+    const appProtocol = coarseProtocol(declared)
+    return [{ name, port, targetPort: item.targetPort ?? port, protocol, appProtocol, declared }]
   })
 }
 
@@ -101,6 +128,9 @@ export function meshEndpointSlice(object: KubeObject): EndpointSlice | undefined
       node: endpoint.nodeName ?? '',
       zone: endpoint.zone ?? '',
       pod: endpoint.targetRef?.kind === 'Pod' ? (endpoint.targetRef.name ?? '') : '',
+      ...(endpoint.conditions?.terminating === true && endpoint.conditions.serving !== false
+        ? { draining: true as const }
+        : {}),
     })),
   }
 }
@@ -110,34 +140,58 @@ export function meshServiceEntry(object: KubeObject, settings: MeshSettings): Se
   const { spec = {}, status } = object as ServiceEntryShape
   const { metadata } = object
   const namespace = namespaceOf(metadata)
-  const ports = entryPorts(spec.ports)
+  const created = createdAt(metadata)
+  const generation = metadata.generation ?? 0
+  const resolution = resolutionOf(spec.resolution)
+  const common = {
+    source: 'ServiceEntry',
+    name: metadata.name,
+    namespace,
+    labels: textMap(metadata.labels),
+    createdAt: created,
+    generation,
+    location: spec.location === 'MESH_INTERNAL' ? 'internal' : 'external',
+    externalName: '',
+    exportTo: exportToOf(spec.exportTo),
+    headless: false,
+    ports: entryPorts(spec.ports),
+    selector:
+      spec.workloadSelector === undefined ? undefined : textMap(spec.workloadSelector.labels),
+    publishNotReady: false,
+    internalTrafficLocal: false,
+    distribution: distributionOf(metadata.annotations?.[distributionAnnotation]),
+    ipFamilies: 'automatic',
+    resolution,
+    subjectAltNames: spec.subjectAltNames ?? [],
+    serviceAccounts: [],
+    waypoint: waypointOf(metadata.labels),
+    waypointCanary: waypointCanaryOf(metadata),
+    ingressUseWaypoint: ingressUseWaypointOf(metadata.labels),
+    ofWaypoint: false,
+  } as const
   const hosts = (spec.hosts ?? []).filter((host) => typeof host === 'string')
+  const given = (spec.addresses ?? []).filter((address) => parseCidr(address) !== undefined)
+  const allocated = allocatedAddresses(status, hosts)
   const services = hosts.map(
     (host): Service => ({
-      source: 'ServiceEntry',
-      name: metadata.name,
-      namespace,
+      ...common,
       hostname: host,
-      createdAt: createdAt(metadata),
-      addresses: entryAddresses(spec.addresses, status, host),
-      ports,
-      selector:
-        spec.workloadSelector === undefined ? undefined : textMap(spec.workloadSelector.labels),
-      publishNotReady: false,
-      internalTrafficLocal: false,
-      distribution: distributionOf(metadata.annotations?.[distributionAnnotation]),
-      ipFamilies: 'automatic',
-      resolution: resolutionOf(spec.resolution),
-      subjectAltNames: spec.subjectAltNames ?? [],
-      visibility: spec.exportTo?.includes('.') === true ? 'namespace' : 'public',
-      waypoint: waypointOf(metadata.labels),
-      ingressUseWaypoint: ingressUseWaypointOf(metadata.labels),
-      ofWaypoint: false,
+      addresses:
+        given.length > 0
+          ? given
+          : allocated.flatMap((entry) => (entry.host === host ? [entry.value] : [])),
     }),
   )
   return {
     name: metadata.name,
     namespace,
+    createdAt: created,
+    generation,
+    allocated,
+    wantsAddresses:
+      given.length === 0 &&
+      resolution !== 'none' &&
+      metadata.labels?.['networking.istio.io/enable-autoallocate-ip'] !== 'false',
     services,
     workloads: inlineWorkloads(object, services, settings),
   }
@@ -147,28 +201,34 @@ function entryPorts(ports: NonNullable<ServiceEntryShape['spec']>['ports']): Ser
   return (ports ?? []).flatMap((item) => {
     if (item.number === undefined) return []
     const { name = '', number: port } = item
-    const appProtocol = appProtocolOf(item.protocol, name, port)
+    const declared = declaredProtocol(item.protocol, name, port)
     return [
-      { name, port, targetPort: item.targetPort ?? port, protocol: 'TCP' as const, appProtocol },
+      {
+        name,
+        port,
+        targetPort: item.targetPort ?? port,
+        protocol: declared === 'UDP' ? ('UDP' as const) : ('TCP' as const),
+        appProtocol: coarseProtocol(declared),
+        declared,
+      },
     ]
   })
 }
 
-function entryAddresses(
-  addresses: readonly string[] | undefined,
+/** An address without a host, as older control planes wrote it, is the only host's. */
+function allocatedAddresses(
   status: ServiceEntryShape['status'],
-  host: string,
-): string[] {
-  const given = (addresses ?? []).filter((address) => parseCidr(address) !== undefined)
-  if (given.length > 0) return given
-  return (status?.addresses ?? []).flatMap((entry) =>
-    entry.value !== undefined && (entry.host ?? host) === host ? [entry.value] : [],
+  hosts: readonly string[],
+): { host: string; value: string }[] {
+  return (status?.addresses ?? []).flatMap(({ value, host = hosts[0] ?? '' }) =>
+    value === undefined || parseIp(value) === undefined ? [] : [{ host, value }],
   )
 }
 
 function resolutionOf(value: string | undefined): Resolution {
   if (value === 'STATIC') return 'static'
   if (value === 'DNS') return 'dns'
+  if (value === 'DYNAMIC_DNS') return 'dynamic-dns'
   return value === 'DNS_ROUND_ROBIN' ? 'dns-round-robin' : 'none'
 }
 
@@ -184,6 +244,7 @@ function inlineWorkloads(
   const namespace = namespaceOf(object.metadata)
   const prefix = `${settings.clusterId}/networking.istio.io/ServiceEntry/${namespace}/${name}`
   const labels = textMap(object.metadata.labels)
+  const external = spec.location !== 'MESH_INTERNAL'
   if ((spec.endpoints ?? []).length === 0) {
     return services
       .filter(
@@ -199,6 +260,7 @@ function inlineWorkloads(
             namespace,
             bindings: [fixedBinding(service, {})],
             labels,
+            external,
           },
         ),
       )
@@ -211,6 +273,7 @@ function inlineWorkloads(
       namespace,
       bindings: services.map((service) => fixedBinding(service, endpoint.ports ?? {})),
       labels,
+      external,
     }),
   )
 }
@@ -231,6 +294,7 @@ export function meshNamespace(object: KubeObject): Namespace {
   return {
     name: object.metadata.name,
     labels,
+    annotations: annotationsOf(object),
     network: labels['topology.istio.io/network'] ?? '',
     waypoint: waypointOf(labels),
     distribution: distributionOf(object.metadata.annotations?.[distributionAnnotation]),

@@ -3,6 +3,8 @@
  * object may come from a file nobody validated, and one bad object must never break another.
  */
 
+import type { SelectorSpec } from '../model/index.ts'
+
 export interface PodShape {
   spec?: {
     serviceAccountName?: string
@@ -27,6 +29,7 @@ export interface ContainerShape {
 export interface ServiceShape {
   spec?: {
     type?: string
+    externalName?: string
     clusterIP?: string
     clusterIPs?: string[]
     ipFamilies?: string[]
@@ -89,6 +92,7 @@ export interface AuthorizationPolicyShape {
     targetRef?: TargetRefShape
     targetRefs?: TargetRefShape[]
     action?: string
+    provider?: { name?: string }
     rules?: unknown[]
   }
 }
@@ -117,7 +121,7 @@ export interface GatewayShape {
       port?: number
       protocol?: string
       allowedRoutes?: {
-        namespaces?: { from?: string; selector?: { matchLabels?: Record<string, string> } }
+        namespaces?: { from?: string; selector?: SelectorSpec }
         kinds?: { kind?: string }[]
       }
     }[]

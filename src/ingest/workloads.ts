@@ -9,7 +9,14 @@ import type {
   Workload,
   WorkloadSource,
 } from '../model/index.ts'
-import { canonicalNames, namespaceOf, parseLocality, textMap, waypointOf } from './metadata.ts'
+import {
+  canonicalNames,
+  labelledLocality,
+  namespaceOf,
+  parseLocality,
+  textMap,
+  waypointOf,
+} from './metadata.ts'
 import type { ContainerShape, EntryShape, PodShape } from './shapes.ts'
 
 const redirection = 'ambient.istio.io/redirection'
@@ -38,10 +45,11 @@ export function workloadOfPod(object: KubeObject, settings: MeshSettings): Workl
     network: undefined,
     serviceAccount: spec?.serviceAccountName ?? 'default',
     node: spec?.nodeName ?? '',
-    locality: undefined,
+    locality: labelledLocality(labels),
     workloadName,
     ...canonicalNames(labels, workloadName),
     ready: ready === true && metadata.deletionTimestamp === undefined,
+    external: false,
     hostNetwork: spec?.hostNetwork === true,
     tunnel: tunnelOf(metadata),
     ports: podPorts(spec),
@@ -95,6 +103,10 @@ export interface EntryIdentity {
   readonly bindings: readonly FixedBinding[]
   /** Labels of the entry's object, under those of the entry itself. */
   readonly labels: Readonly<Record<string, string>>
+  /** Default: yes. */
+  readonly ready?: boolean
+  /** Default: part of the mesh. */
+  readonly external?: boolean
 }
 
 /** A WorkloadEntry or an inline endpoint. Its address may be a name, resolved on demand. */
@@ -113,10 +125,11 @@ export function workloadOfEntry(entry: EntryShape, identity: EntryIdentity): Wor
     network: entry.network ?? labels['topology.istio.io/network'],
     serviceAccount: entry.serviceAccount ?? '',
     node: '',
-    locality: parseLocality(labels['istio-locality'] ?? entry.locality),
+    locality: labelledLocality(labels) ?? parseLocality(entry.locality),
     workloadName: identity.name,
     ...canonicalNames(labels, identity.name),
-    ready: true,
+    ready: identity.ready ?? true,
+    external: identity.external ?? false,
     hostNetwork: false,
     tunnel: labels[tunnelLabel]?.split(',').includes('http') === true ? 'native' : 'none',
     ports: Object.entries(entry.ports ?? {}).map(([name, port]) => ({
@@ -141,7 +154,15 @@ export function workloadOfWorkloadEntry(object: KubeObject, settings: MeshSettin
     namespace,
     bindings: [],
     labels: textMap(object.metadata.labels),
+    ready: isHealthy(object),
   })
+}
+
+/** Entries whose agents report health have it as a condition; the others are taken to be well. */
+function isHealthy(object: KubeObject): boolean {
+  if (object.metadata.annotations?.['proxy.istio.io/health-checks-enabled'] !== 'true') return true
+  const { conditions = [] } = (object.status ?? {}) as NonNullable<PodShape['status']>
+  return conditions.some((item) => item.type === 'Healthy' && item.status === 'True')
 }
 
 export function meshNode(object: KubeObject): MeshNode {

@@ -1,5 +1,6 @@
 /** Updates by objects that make workloads and services. */
 import { isDeepStrictEqual } from 'node:util'
+import { touchRouteParents } from './apply-gateways.ts'
 import type { Draft } from './draft.ts'
 import { waypointOf } from './draft.ts'
 import type {
@@ -20,21 +21,7 @@ export function applyWorkload(
   next: Workload | undefined,
 ): void {
   const uid = next?.uid ?? previous?.uid
-  if (uid === undefined) return
-  draft.setWorkload(uid, next)
-  // Services of ServiceEntries take endpoints from the workloads themselves, without slices.
-  for (const workload of [previous, next])
-    if (workload !== undefined) touchSelecting(draft, workload)
-}
-
-function touchSelecting(draft: Draft, workload: Workload): void {
-  for (const label in workload.labels) {
-    const value = workload.labels[label] ?? ''
-    const keys = draft.indexes.serviceSelectors.get(`${workload.namespace}|${label}=${value}`) ?? []
-    for (const key of keys) {
-      if (draft.services.get(key)?.source === 'ServiceEntry') draft.touched.endpoints.add(key)
-    }
-  }
+  if (uid !== undefined) draft.setWorkload(uid, next)
 }
 
 export function applyServiceEntry(
@@ -80,12 +67,6 @@ export function applyService(
       deriveSlice(draft, sliceWorkloadUids(draft, value, previous), value, next)
   }
   for (const route of draft.reverse.routesByBackend.get(key)) touchRouteParents(draft, route)
-}
-
-export function touchRouteParents(draft: Draft, routeKey: string): void {
-  for (const parent of draft.objects.HTTPRoute.get(routeKey)?.parentRefs ?? []) {
-    if (parent.kind === 'Gateway') draft.touched.gateways.add(`${parent.namespace}/${parent.name}`)
-  }
 }
 
 export function applyEndpointSlice(
@@ -192,6 +173,7 @@ function sliceWorkload(
     canonicalName: '',
     canonicalRevision: '',
     ready,
+    external: false,
     hostNetwork: true,
     tunnel: 'none',
     ports: [],
@@ -221,12 +203,13 @@ export function applyNamespace(
   next: Namespace | undefined,
 ): void {
   const { reverse, touched } = draft
+  touched.namespaces.add(key)
   const choice = (value: Namespace | undefined): string[] =>
     waypointOf(
       value === undefined ? undefined : { namespace: value.name, waypoint: value.waypoint },
     )
   reverse.waypointUsers.move(`n|${key}`, choice(previous), choice(next))
-  if (key === draft.settings.rootNamespace && previous?.network !== next?.network) {
+  if (key === draft.settings.systemNamespace && previous?.network !== next?.network) {
     for (const uid of draft.workloads.keys()) touched.workloads.add(uid)
     for (const service of draft.services.keys()) touched.services.add(service)
   } else if (inherited(previous) !== inherited(next) || admittedByLabel(draft, previous, next)) {

@@ -3,22 +3,28 @@
  * that keep indexes true. Appliers (one file per group of kinds) work on it.
  */
 import type { Kind, Kinds } from './events.ts'
+import type { MeshConfig } from './istio/index.ts'
 import { labelKey, selectorKey, selects } from './labels.ts'
 import { Edit, type PersistentMap } from './persistent-map.ts'
+import { isSelectable } from './queries.ts'
 import type { ReverseIndexes } from './reverse.ts'
-import type { KeyIndex, Snapshot, SnapshotIndexes } from './snapshot.ts'
+import type { Snapshot, SnapshotIndexes } from './snapshot.ts'
 import type { Labels, MeshSettings, Service, WaypointChoice, Workload } from './types.ts'
 
 /** Competing definitions of one service, by where they come from (`Service|ns/name` ...). */
 export type Candidates = Map<string, Map<string, Service>>
 
 export interface Owned {
+  /** As they were given, before any MeshConfig. */
+  readonly settings: MeshSettings
   readonly reverse: ReverseIndexes
   readonly candidates: Candidates
 }
 
 export class Draft {
-  readonly settings: MeshSettings
+  readonly base: MeshSettings
+  settings: MeshSettings
+  mesh: MeshConfig
   readonly reverse: ReverseIndexes
   readonly edit = new Edit()
   readonly objects: { -readonly [K in keyof Snapshot['objects']]: Snapshot['objects'][K] }
@@ -32,12 +38,21 @@ export class Draft {
     policies: new Set<string>(),
     peerAuthentications: new Set<string>(),
     gateways: new Set<string>(),
+    parents: new Set<string>(),
+    configs: new Set<string>(),
+    namespaces: new Set<string>(),
+    secrets: new Set<string>(),
+    mesh: false,
   }
+  /** Lists of indexes that were made in this update, so that nobody else has them yet. */
+  readonly #ownLists = new WeakMap<readonly string[], string[]>()
   readonly #revision: number
   readonly #candidates: Candidates
 
   constructor(base: Snapshot, owned: Owned) {
+    this.base = owned.settings
     this.settings = base.settings
+    this.mesh = base.mesh
     this.reverse = owned.reverse
     this.#candidates = owned.candidates
     this.objects = { ...base.objects }
@@ -48,8 +63,8 @@ export class Draft {
   }
 
   finish(): Snapshot {
-    const { settings, objects, workloads, services, indexes } = this
-    return { revision: this.#revision, settings, objects, workloads, services, indexes }
+    const { settings, mesh, objects, workloads, services, indexes } = this
+    return { revision: this.#revision, settings, mesh, objects, workloads, services, indexes }
   }
 
   put<K extends Kind>(kind: K, key: string, value: Kinds[K] | undefined): void {
@@ -66,14 +81,40 @@ export class Draft {
     previous: readonly string[],
     next: readonly string[],
   ): void {
-    let index = this.indexes[name]
     for (const value of previous) {
-      if (!next.includes(value)) index = without(index, value, key, this.edit)
+      if (next.includes(value)) continue
+      const [keys, at] = this.#place(name, value, key)
+      if (keys[at] !== key) continue
+      if (keys.length === 1) this.indexes[name] = this.indexes[name].delete(value, this.edit)
+      else this.#owned(name, value, keys).splice(at, 1)
     }
     for (const value of next) {
-      if (!previous.includes(value)) index = withKey(index, value, key, this.edit)
+      if (previous.includes(value)) continue
+      const [keys, at] = this.#place(name, value, key)
+      if (keys[at] !== key) this.#owned(name, value, keys).splice(at, 0, key)
     }
-    this.indexes[name] = index
+  }
+
+  /** The sorted keys of a value, and where the key is or belongs. */
+  #place(name: keyof SnapshotIndexes, value: string, key: string): [readonly string[], number] {
+    const keys = this.indexes[name].get(value) ?? []
+    let [low, high] = [0, keys.length]
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((keys[middle] ?? '') < key) low = middle + 1
+      else high = middle
+    }
+    return [keys, low]
+  }
+
+  /** The list as one that may be changed: copied once in an update, not once for each key. */
+  #owned(name: keyof SnapshotIndexes, value: string, keys: readonly string[]): string[] {
+    const own = this.#ownLists.get(keys)
+    if (own !== undefined) return own
+    const copy = [...keys]
+    this.#ownLists.set(copy, copy)
+    this.indexes[name] = this.indexes[name].set(value, copy, this.edit)
+    return copy
   }
 
   /** Replaces one workload, whatever object it comes from. */
@@ -90,8 +131,28 @@ export class Draft {
     reverse.workloadsByNode.move(uid, nodeOf(previous), nodeOf(next))
     reverse.waypointUsers.move(`w|${uid}`, waypointOf(previous), waypointOf(next))
     this.moveIndex('boundWorkloads', uid, boundTo(previous), boundTo(next))
+    const [before, after] = [this.#selectingKeys(previous), this.#selectingKeys(next)]
+    this.moveIndex('selectedWorkloads', uid, before, after)
     this.touched.workloads.add(uid)
-    for (const key of [...boundTo(previous), ...boundTo(next)]) this.touched.endpoints.add(key)
+    for (const keys of [boundTo(previous), boundTo(next), before, after]) {
+      for (const key of keys) this.touched.endpoints.add(key)
+    }
+  }
+
+  /** Services that take this workload as an endpoint by its labels alone, without slices. */
+  #selectingKeys(workload: Workload | undefined): string[] {
+    if (workload === undefined || !isSelectable(workload)) return []
+    const found: string[] = []
+    for (const label in workload.labels) {
+      const value = workload.labels[label] ?? ''
+      const index = labelKey(workload.namespace, label, value)
+      for (const key of this.indexes.serviceSelectors.get(index) ?? []) {
+        const service = this.services.get(key)
+        if (service?.selector === undefined || !picks(service, workload)) continue
+        if (selects(service.selector, workload.labels)) found.push(key)
+      }
+    }
+    return found
   }
 
   /** Replaces what one origin says about the service `key`, and settles who owns the name. */
@@ -113,16 +174,34 @@ export class Draft {
         : this.services.set(key, next, this.edit)
     const { reverse, touched } = this
     reverse.servicesByNamespace.move(key, namespaceOf(previous), namespaceOf(next))
-    reverse.waypointUsers.move(`s|${key}`, waypointOf(previous), waypointOf(next))
+    this.moveIndex('servicesByHostname', key, hostnameOf(previous), hostnameOf(next))
+    reverse.waypointUsers.move(`s|${key}`, waypointsOf(previous), waypointsOf(next))
     this.moveIndex('serviceSelectors', key, selectorOf(previous), selectorOf(next))
     touched.services.add(key)
     touched.endpoints.add(key)
+    this.#selectAnew(key, next)
     for (const service of [previous, next]) {
       if (service?.selector === undefined) continue
       for (const uid of this.selected(service.namespace, service.selector)) {
         touched.workloads.add(uid)
       }
     }
+  }
+
+  /** The workloads that a service which has changed picks now. */
+  #selectAnew(key: string, service: Service | undefined): void {
+    const uids: string[] = []
+    if (service?.selector !== undefined && selectorOf(service).length > 0) {
+      for (const uid of this.selected(service.namespace, service.selector)) {
+        const workload = this.workloads.get(uid)
+        if (workload !== undefined && isSelectable(workload) && picks(service, workload)) {
+          uids.push(uid)
+        }
+      }
+    }
+    const { selectedWorkloads: index } = this.indexes
+    this.indexes.selectedWorkloads =
+      uids.length === 0 ? index.delete(key, this.edit) : index.set(key, uids.toSorted(), this.edit)
   }
 
   /** UIDs of the workloads of a namespace that a selector selects. */
@@ -160,6 +239,15 @@ function namespaceOf(value: { readonly namespace: string } | undefined): string[
   return value === undefined ? [] : [value.namespace]
 }
 
+/** Pods of a Kubernetes Service come with its EndpointSlices. */
+function picks(service: Service, workload: Workload): boolean {
+  return service.source === 'ServiceEntry' || workload.source === 'WorkloadEntry'
+}
+
+function hostnameOf(service: Service | undefined): string[] {
+  return service === undefined ? [] : [service.hostname]
+}
+
 function nodeOf(workload: Workload | undefined): string[] {
   return workload === undefined || workload.node === '' ? [] : [workload.node]
 }
@@ -190,14 +278,11 @@ export function waypointOf(
   return [`${choice.namespace ?? value.namespace}/${choice.name}`]
 }
 
-function withKey(index: KeyIndex, value: string, key: string, edit: Edit): KeyIndex {
-  const keys = index.get(value) ?? []
-  let at = keys.length
-  while (at > 0 && (keys[at - 1] ?? '') > key) at--
-  return index.set(value, keys.toSpliced(at, 0, key), edit)
-}
-
-function without(index: KeyIndex, value: string, key: string, edit: Edit): KeyIndex {
-  const keys = (index.get(value) ?? []).filter((other) => other !== key)
-  return keys.length === 0 ? index.delete(value, edit) : index.set(value, keys, edit)
+/** The waypoint of a service and its canary. */
+function waypointsOf(service: Service | undefined): string[] {
+  if (service === undefined) return []
+  const { namespace, waypointCanary } = service
+  return [
+    ...new Set([...waypointOf(service), ...waypointOf({ namespace, waypoint: waypointCanary })]),
+  ]
 }

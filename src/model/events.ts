@@ -1,5 +1,26 @@
 /** What goes into the model and what comes out of an update. */
+import type { Credential } from './credential.ts'
 import type { Gateway, GatewayClass, HttpRoute, ReferenceGrant } from './gateway-types.ts'
+import type {
+  BackendTLSPolicySpec,
+  ConfigObject,
+  DestinationRuleSpec,
+  EnvoyFilterSpec,
+  GRPCRouteSpec,
+  IstioGatewaySpec,
+  ListenerSetSpec,
+  MeshConfigSpec,
+  ProxyConfigSpec,
+  RequestAuthenticationSpec,
+  SidecarSpec,
+  TCPRouteSpec,
+  TelemetrySpec,
+  TLSRouteSpec,
+  TrafficExtensionSpec,
+  VirtualServiceSpec,
+  WasmPluginSpec,
+  WorkloadGroupSpec,
+} from './istio/index.ts'
 import type { AuthorizationPolicy, PeerAuthentication } from './policy-types.ts'
 import type { Snapshot } from './snapshot.ts'
 import type {
@@ -11,8 +32,31 @@ import type {
   Workload,
 } from './types.ts'
 
+/** Kinds that stay as users write them; only their frame is normalized. */
+export interface RawKinds {
+  VirtualService: ConfigObject<VirtualServiceSpec>
+  DestinationRule: ConfigObject<DestinationRuleSpec>
+  /** Gateway of networking.istio.io. */
+  IstioGateway: ConfigObject<IstioGatewaySpec>
+  Sidecar: ConfigObject<SidecarSpec>
+  EnvoyFilter: ConfigObject<EnvoyFilterSpec>
+  ProxyConfig: ConfigObject<ProxyConfigSpec>
+  WorkloadGroup: ConfigObject<WorkloadGroupSpec>
+  WasmPlugin: ConfigObject<WasmPluginSpec>
+  TrafficExtension: ConfigObject<TrafficExtensionSpec>
+  RequestAuthentication: ConfigObject<RequestAuthenticationSpec>
+  Telemetry: ConfigObject<TelemetrySpec>
+  GRPCRoute: ConfigObject<GRPCRouteSpec>
+  TLSRoute: ConfigObject<TLSRouteSpec>
+  TCPRoute: ConfigObject<TCPRouteSpec>
+  BackendTLSPolicy: ConfigObject<BackendTLSPolicySpec>
+  ListenerSet: ConfigObject<ListenerSetSpec>
+}
+
+export type RawKind = keyof RawKinds
+
 /** The kinds of input objects, with their normalized values. */
-export interface Kinds {
+export interface Kinds extends RawKinds {
   Pod: Workload
   WorkloadEntry: Workload
   ServiceEntry: ServiceEntry
@@ -26,6 +70,11 @@ export interface Kinds {
   Gateway: Gateway
   HTTPRoute: HttpRoute
   ReferenceGrant: ReferenceGrant
+  /** Secrets and ConfigMaps that hold certificates. */
+  Secret: Credential
+  ConfigMap: Credential
+  /** By the name of the ConfigMap it comes from; the shared one lies below the revision's own. */
+  MeshConfig: MeshConfigSpec
 }
 
 export type Kind = keyof Kinds
@@ -49,6 +98,16 @@ export interface Touched {
   readonly peerAuthentications: ReadonlySet<string>
   /** Gateway keys whose listeners, routes or set of clusters changed. */
   readonly gateways: ReadonlySet<string>
+  /** `<Kind>|<namespace>/<name>` of what routes of Gateway API that changed have as a parent. */
+  readonly parents: ReadonlySet<string>
+  /** `<Kind>/<namespace>/<name>` of every object users configure the mesh with, of all kinds. */
+  readonly configs: ReadonlySet<string>
+  /** Namespaces whose labels or annotations changed. */
+  readonly namespaces: ReadonlySet<string>
+  /** `Secret/<namespace>/<name>` or `ConfigMap/<namespace>/<name>`. */
+  readonly secrets: ReadonlySet<string>
+  /** MeshConfig changed: whatever reads it must be made anew. */
+  readonly mesh: boolean
 }
 
 export interface ModelChange {

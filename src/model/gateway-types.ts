@@ -1,14 +1,22 @@
 /** Gateway API kinds, with the field names users write and defaults filled in by `ingest`. */
+import type { ConfigObject, GatewaySpec, HTTPRouteSpec } from './istio/index.ts'
 import type { Labels } from './types.ts'
 
 export interface GatewayClass {
   readonly name: string
   readonly controllerName: string
+  readonly labels: Labels
+  readonly annotations: Labels
 }
 
 export interface RouteNamespaces {
   readonly from: 'Same' | 'All' | 'Selector'
   readonly matchLabels: Labels
+  readonly matchExpressions: readonly {
+    readonly key?: string
+    readonly operator?: string
+    readonly values?: readonly string[]
+  }[]
 }
 
 export interface Listener {
@@ -35,6 +43,8 @@ export interface Gateway {
   readonly className: string
   readonly listeners: readonly Listener[]
   readonly statusAddresses: readonly StatusAddress[]
+  /** As the user wrote it: TLS, addresses, infrastructure, labels and annotations. */
+  readonly config: ConfigObject<GatewaySpec>
 }
 
 export interface ParentRef {
@@ -85,6 +95,8 @@ export interface HttpRoute {
   readonly parentRefs: readonly ParentRef[]
   readonly hostnames: readonly string[]
   readonly rules: readonly HttpRouteRule[]
+  /** As the user wrote it: filters, retries, header modifiers. */
+  readonly config: ConfigObject<HTTPRouteSpec>
 }
 
 /** Allows references from another namespace into its own. */

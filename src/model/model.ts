@@ -4,10 +4,19 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import {
+  applyConfig,
+  applyCredential,
+  applyDestinationRule,
+  applyMeshConfig,
+  applyVirtualService,
+  noteConfig,
+} from './apply-configs.ts'
+import {
   applyGateway,
   applyGatewayClass,
-  applyHttpRoute,
+  applyListenerSet,
   applyReferenceGrant,
+  applyRoute,
 } from './apply-gateways.ts'
 import { applyAuthorizationPolicy, applyPeerAuthentication } from './apply-policies.ts'
 import {
@@ -45,8 +54,27 @@ const appliers: Appliers = {
   PeerAuthentication: applyPeerAuthentication,
   GatewayClass: applyGatewayClass,
   Gateway: applyGateway,
-  HTTPRoute: applyHttpRoute,
   ReferenceGrant: applyReferenceGrant,
+  HTTPRoute: applyRoute('HTTPRoute'),
+  GRPCRoute: applyRoute('GRPCRoute'),
+  TLSRoute: applyRoute('TLSRoute'),
+  TCPRoute: applyRoute('TCPRoute'),
+  ListenerSet: applyListenerSet,
+  VirtualService: applyVirtualService,
+  DestinationRule: applyDestinationRule,
+  IstioGateway: applyConfig,
+  Sidecar: applyConfig,
+  EnvoyFilter: applyConfig,
+  ProxyConfig: applyConfig,
+  WorkloadGroup: applyConfig,
+  WasmPlugin: applyConfig,
+  TrafficExtension: applyConfig,
+  RequestAuthentication: applyConfig,
+  Telemetry: applyConfig,
+  BackendTLSPolicy: applyConfig,
+  Secret: applyCredential,
+  ConfigMap: applyCredential,
+  MeshConfig: applyMeshConfig,
 }
 
 export class Model {
@@ -54,7 +82,10 @@ export class Model {
   readonly #reverse = new ReverseIndexes()
   readonly #candidates: Candidates = new Map()
 
+  readonly #settings: MeshSettings
+
   constructor(settings: MeshSettings) {
+    this.#settings = settings
     this.#snapshot = emptySnapshot(settings)
   }
 
@@ -65,6 +96,7 @@ export class Model {
   /** Applies a batch. The snapshot before stays valid and unchanged. */
   update(events: readonly ModelEvent[]): ModelChange {
     const draft = new Draft(this.#snapshot, {
+      settings: this.#settings,
       reverse: this.#reverse,
       candidates: this.#candidates,
     })
@@ -83,6 +115,7 @@ function apply<K extends Kind>(
   const previous: Kinds[K] | undefined = draft.objects[kind].get(key)
   if (isDeepStrictEqual(previous, value)) return false
   draft.put(kind, key, value)
+  noteConfig(draft, event, previous, value)
   const applier: Appliers[K] = appliers[kind]
   applier(draft, key, previous, value)
   return true

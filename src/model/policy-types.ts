@@ -1,4 +1,9 @@
 /** AuthorizationPolicy and PeerAuthentication, with the field names users write. */
+import type {
+  AuthorizationPolicySpec,
+  ConfigObject,
+  PeerAuthenticationSpec,
+} from './istio/index.ts'
 import type { Labels } from './types.ts'
 
 export interface AuthorizationSource {
@@ -58,7 +63,11 @@ export interface AuthorizationPolicy {
   readonly targetRefs: readonly PolicyTargetRef[]
   readonly action: 'ALLOW' | 'DENY' | 'AUDIT' | 'CUSTOM'
   readonly dryRun: boolean
+  /** Of action CUSTOM; else empty. */
+  readonly provider: string
   readonly rules: readonly AuthorizationRule[]
+  /** As the user wrote it, for what the form above leaves out. */
+  readonly config: ConfigObject<AuthorizationPolicySpec>
 }
 
 export type MutualTlsMode = 'UNSET' | 'DISABLE' | 'PERMISSIVE' | 'STRICT'
@@ -73,4 +82,5 @@ export interface PeerAuthentication {
   readonly mode: MutualTlsMode
   /** Ordered by port. */
   readonly portModes: readonly { readonly port: number; readonly mode: MutualTlsMode }[]
+  readonly config: ConfigObject<PeerAuthenticationSpec>
 }

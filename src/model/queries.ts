@@ -2,15 +2,16 @@
 import { labelKey, selects } from './labels.ts'
 import type { AuthorizationPolicy, PeerAuthentication } from './policy-types.ts'
 import type { Snapshot } from './snapshot.ts'
-import type { EndpointSlice, Locality, Service, Workload } from './types.ts'
+import type { EndpointSlice, Locality, Service, SliceEndpoint, Workload } from './types.ts'
 
 /** The mesh's network: a label of the system namespace; empty means the default network. */
 export function networkOf(snapshot: Snapshot): string {
-  return snapshot.objects.Namespace.get(snapshot.settings.rootNamespace)?.network ?? ''
+  return snapshot.objects.Namespace.get(snapshot.settings.systemNamespace)?.network ?? ''
 }
 
 /** Services that select a workload by its labels, ordered by key. */
 export function selectingServices(snapshot: Snapshot, workload: Workload): Service[] {
+  if (!isSelectable(workload)) return []
   const found = new Map<string, Service>()
   for (const label in workload.labels) {
     const index = labelKey(workload.namespace, label, workload.labels[label] ?? '')
@@ -23,6 +24,27 @@ export function selectingServices(snapshot: Snapshot, workload: Workload): Servi
   return [...found]
     .toSorted(([left], [right]) => (left < right ? -1 : 1))
     .map(([, service]) => service)
+}
+
+/** Inline endpoints and plain addresses belong to their service and no other. */
+export function isSelectable(workload: Workload): boolean {
+  return workload.source === 'Pod' || workload.source === 'WorkloadEntry'
+}
+
+/** Workloads that a service's selector picks and that no EndpointSlice tells of, ordered by UID. */
+export function selectingWorkloads(snapshot: Snapshot, service: Service): Workload[] {
+  const keys = snapshot.indexes.selectedWorkloads.get(`${service.namespace}/${service.hostname}`)
+  return (keys ?? []).flatMap((uid) => snapshot.workloads.get(uid) ?? [])
+}
+
+/** The pod that an endpoint of a slice stands for; it has the labels and the identity. */
+export function podOf(
+  snapshot: Snapshot,
+  slice: EndpointSlice,
+  endpoint: SliceEndpoint,
+): Workload | undefined {
+  if (endpoint.pod === '') return undefined
+  return snapshot.objects.Pod.get(`${slice.namespace}/${endpoint.pod}`)
 }
 
 /** Selector policies of the workload's namespace and of the root namespace, ordered by key. */

@@ -44,9 +44,9 @@ export class ReverseIndexes {
   readonly workloadsByNode = new ReverseIndex()
   readonly slicesByNode = new ReverseIndex()
   readonly servicesByNamespace = new ReverseIndex()
-  /** HTTPRoute keys by backend, `<namespace>/<service name>`. */
+  /** Routes, `<Kind>/<namespace>/<name>`, by backend, `<namespace>/<service name>`. */
   readonly routesByBackend = new ReverseIndex()
-  /** HTTPRoute keys by their namespace. */
+  /** Routes, `<Kind>/<namespace>/<name>`, by their namespace. */
   readonly routesByNamespace = new ReverseIndex()
   readonly gatewaysByClass = new ReverseIndex()
   /** By waypoint key: what asks for it, as `w|<uid>`, `s|<service key>` or `n|<namespace>`. */

@@ -6,20 +6,34 @@
 
 export type Labels = Readonly<Record<string, string>>
 
-/** Fixed for the life of a control plane; network names come from the system namespace's label. */
+/**
+ * What a control plane is told at its start. Trust domain and root namespace are only the defaults of
+ * MeshConfig, which may change any time: `snapshot.settings` has them as they are then.
+ */
 export interface MeshSettings {
   readonly clusterId: string
   readonly trustDomain: string
   /** `cluster.local` */
   readonly domain: string
-  /** The system namespace is also the root namespace for policies: `istio-system`. */
+  /** Where the control plane and its ConfigMaps are: `istio-system`. */
+  readonly systemNamespace: string
+  /** Policies there hold for the whole mesh; the system namespace, unless MeshConfig says otherwise. */
   readonly rootNamespace: string
+  /** Objects with another revision in their label `istio.io/rev` are not ours. */
+  readonly revision?: string
+  /** A ConfigMap of the system namespace, merged below that of the revision. */
+  readonly sharedMeshConfig?: string
+  /** Sends dry-run policies to node proxies, marked as such; older ones would enforce them. */
+  readonly dryRunPolicies?: boolean
+  /** Lets waypoints through the selector policies of the workloads behind them, unasked. */
+  readonly autoAllowWaypoints?: boolean
 }
 
 export const defaultMeshSettings: MeshSettings = {
   clusterId: 'Kubernetes',
   trustDomain: 'cluster.local',
   domain: 'cluster.local',
+  systemNamespace: 'istio-system',
   rootNamespace: 'istio-system',
 }
 
@@ -44,6 +58,12 @@ export interface WaypointChoice {
   readonly name: string
   /** Undefined: the object's own namespace. */
   readonly namespace: string | undefined
+}
+
+/** A second waypoint, which takes a share of a service's traffic. */
+export interface WaypointCanary extends WaypointChoice {
+  /** Per cent; undefined: what is written is no weight. */
+  readonly weight: number | undefined
 }
 
 export type WorkloadSource = 'Pod' | 'WorkloadEntry' | 'ServiceEntry' | 'EndpointSlice'
@@ -81,6 +101,8 @@ export interface Workload {
   readonly canonicalName: string
   readonly canonicalRevision: string
   readonly ready: boolean
+  /** Not part of the mesh: an endpoint of a ServiceEntry that says MESH_EXTERNAL. */
+  readonly external: boolean
   readonly hostNetwork: boolean
   readonly tunnel: 'none' | 'hbone' | 'native'
   /** Container ports of pods, or the `ports` of an entry: what named target ports resolve to. */
@@ -91,6 +113,23 @@ export interface Workload {
   readonly bindings: readonly FixedBinding[]
 }
 
+/** Protocols as Istio names them in ports; empty: nothing is declared, so proxies look at the bytes. */
+export type DeclaredProtocol =
+  | ''
+  | 'HTTP'
+  | 'HTTP_PROXY'
+  | 'HTTP2'
+  | 'HTTPS'
+  | 'GRPC'
+  | 'GRPC-WEB'
+  | 'TCP'
+  | 'TLS'
+  | 'MONGO'
+  | 'MYSQL'
+  | 'REDIS'
+  | 'UDP'
+  | 'HBONE'
+
 export type AppProtocol = 'unknown' | 'http' | 'http2' | 'grpc' | 'tcp' | 'tls'
 
 export interface ServicePort {
@@ -99,10 +138,13 @@ export interface ServicePort {
   /** A string names a port of the workload. */
   readonly targetPort: number | string
   readonly protocol: 'TCP' | 'UDP' | 'SCTP'
+  /** The coarse form that node proxies know. */
   readonly appProtocol: AppProtocol
+  readonly declared: DeclaredProtocol
 }
 
-export type Resolution = 'none' | 'static' | 'dns' | 'dns-round-robin'
+/** `alias`: an ExternalName Service, another name of what `externalName` says. */
+export type Resolution = 'none' | 'static' | 'dns' | 'dns-round-robin' | 'dynamic-dns' | 'alias'
 export type TrafficDistribution = 'any' | 'prefer-zone' | 'prefer-node'
 
 /** A Kubernetes Service or one host of a ServiceEntry. The key is `<namespace>/<hostname>`. */
@@ -111,7 +153,17 @@ export interface Service {
   readonly name: string
   readonly namespace: string
   readonly hostname: string
+  readonly labels: Labels
   readonly createdAt: number
+  readonly generation: number
+  /** `external`: outside the mesh, so that no mutual TLS is expected there. */
+  readonly location: 'internal' | 'external'
+  /** Of resolution `alias`, else empty. */
+  readonly externalName: string
+  /** Namespaces, `.`, `*` or `~`; undefined: the mesh's default. */
+  readonly exportTo: readonly string[] | undefined
+  /** No virtual IP by intent: clients pick an endpoint's address. */
+  readonly headless: boolean
   /** Virtual IPs, or ranges in CIDR form; none for a headless service. */
   readonly addresses: readonly string[]
   readonly ports: readonly ServicePort[]
@@ -124,8 +176,10 @@ export interface Service {
   readonly ipFamilies: 'automatic' | 'ipv4' | 'ipv6' | 'dual'
   readonly resolution: Resolution
   readonly subjectAltNames: readonly string[]
-  readonly visibility: 'public' | 'namespace'
+  /** Further accounts its servers may have: `<namespace>/<account>` or a whole identity. */
+  readonly serviceAccounts: readonly string[]
   readonly waypoint: WaypointChoice | undefined
+  readonly waypointCanary: WaypointCanary | undefined
   readonly ingressUseWaypoint: boolean | undefined
   /** Services of waypoints never get a waypoint themselves. */
   readonly ofWaypoint: boolean
@@ -135,6 +189,12 @@ export interface Service {
 export interface ServiceEntry {
   readonly name: string
   readonly namespace: string
+  readonly createdAt: number
+  readonly generation: number
+  /** Virtual IPs that were chosen for it before, from its status. */
+  readonly allocated: readonly { readonly host: string; readonly value: string }[]
+  /** Whether it wants virtual IPs chosen: none are given, and it has not opted out. */
+  readonly wantsAddresses: boolean
   readonly services: readonly Service[]
   readonly workloads: readonly Workload[]
 }
@@ -146,6 +206,8 @@ export interface SliceEndpoint {
   readonly zone: string
   /** Name of the pod it points at; empty for a plain address. */
   readonly pod: string
+  /** Going away, but still serving: only for clients that must keep to it. */
+  readonly draining?: true
 }
 
 export interface EndpointSlice {
@@ -160,6 +222,7 @@ export interface EndpointSlice {
 export interface Namespace {
   readonly name: string
   readonly labels: Labels
+  readonly annotations: Labels
   /** `topology.istio.io/network`; only the system namespace's counts. */
   readonly network: string
   readonly waypoint: WaypointChoice | undefined
