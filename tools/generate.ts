@@ -3,7 +3,7 @@
  * src/proto export or reach. The launcher runs it when the result is missing or older than its sources.
  */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import {
@@ -11,6 +11,7 @@ import {
   CodeGeneratorResponseSchema,
   FileDescriptorSetSchema,
 } from '@bufbuild/protobuf/wkt'
+import { withAdditions } from './proto-additions.ts'
 import { closure, filesBehind, wellKnown } from './proto-closure.ts'
 
 const root = resolve(import.meta.dirname, '..')
@@ -24,7 +25,8 @@ const all = ['envoy', 'istio'].flatMap(
 const roots = ['index', 'envoy'].flatMap((door) =>
   filesBehind(readFileSync(join(root, `src/proto/${door}.ts`), 'utf8')),
 )
-const files = closure([...new Map(all.map((file) => [file.name, file])).values()], roots)
+const schemas = withAdditions([...new Map(all.map((file) => [file.name, file])).values()])
+const files = closure(schemas, roots)
 
 const request = create(CodeGeneratorRequestSchema, {
   parameter: 'target=js+dts,import_extension=js',
@@ -47,4 +49,10 @@ for (const file of response.file) {
 }
 writeFileSync(join(staging, '.stamp'), `${response.file.length} files\n`)
 rmSync(target, { recursive: true, force: true })
-renameSync(staging, target)
+try {
+  renameSync(staging, target)
+} catch (error) {
+  // Another process has done the same in this moment: its result is as good.
+  if (!existsSync(join(target, '.stamp'))) throw error
+  rmSync(staging, { recursive: true })
+}
