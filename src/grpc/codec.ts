@@ -1,6 +1,6 @@
 /**
- * Between protobuf-es and grpc-js. A message may also be given as bytes: then they go out as they
- * are, which is how encoded resources pass through a push without being encoded again.
+ * Between protobuf-es and the wire. A message may also be given as bytes, in one piece or in several: then
+ * they go out as they are, which is how encoded resources pass through a push without being encoded again.
  */
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
 import { fromBinary, toBinary } from '../proto/index.ts'
@@ -13,17 +13,35 @@ export interface Method<I extends DescMessage, O extends DescMessage> {
   readonly output: O
 }
 
-export type Encodable<D extends DescMessage> = MessageShape<D> | Uint8Array
+export type Encodable<D extends DescMessage> = MessageShape<D> | Uint8Array | readonly Uint8Array[]
 
 export function methodPath(method: Method<DescMessage, DescMessage>): string {
   return `/${method.parent.typeName}/${method.name}`
 }
 
-export function serializer<D extends DescMessage>(schema: D): (message: Encodable<D>) => Buffer {
+/** For the server: what is in pieces stays so. */
+export function pieces<D extends DescMessage>(
+  schema: D,
+): (message: Encodable<D>) => readonly Uint8Array[] {
   return (message) => {
-    const bytes = message instanceof Uint8Array ? message : toBinary(schema, message)
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    if (isPieces(message)) return message
+    return [message instanceof Uint8Array ? message : toBinary(schema, message)]
   }
+}
+
+/** For grpc-js, which wants one buffer. */
+export function serializer<D extends DescMessage>(schema: D): (message: Encodable<D>) => Buffer {
+  const split = pieces(schema)
+  return (message) => {
+    const [only, ...more] = split(message)
+    if (only === undefined) return Buffer.alloc(0)
+    if (more.length > 0) return Buffer.concat([only, ...more])
+    return Buffer.from(only.buffer, only.byteOffset, only.byteLength)
+  }
+}
+
+function isPieces(message: unknown): message is readonly Uint8Array[] {
+  return Array.isArray(message)
 }
 
 /** Byte fields of the result are views into the received buffer: copy what is kept. */

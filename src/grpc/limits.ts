@@ -17,8 +17,18 @@ export const limits = {
   credentialFileBytesMax: 1024 * 1024,
   /** Large pushes should not wait for window updates. */
   flowWindowBytes: 4 * 1024 * 1024,
+  /** Requests are small but for those of reconnecting proxies. */
+  receiveWindowBytes: 256 * 1024,
+  /** A token and a few names. */
+  headerBytesMax: 32 * 1024,
+  /** Up to here one write with a copy is cheaper than several without. */
+  joinedBytesMax: 16 * 1024,
+  /** Of a large message so much waits in the transport for one peer. */
+  sliceBytes: 64 * 1024,
   unaryTimeoutMs: 10_000,
   connectTimeoutMs: 5_000,
+  /** A client that was told the end closes its side within this. */
+  halfClosedMs: 5_000,
   /** How long `stop` lets calls end by themselves. */
   stopGraceMs: 2_000,
 } as const

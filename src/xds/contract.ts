@@ -12,6 +12,11 @@ export interface EncodedResource {
   readonly bytes: Uint8Array
   /** Other names this resource answers to, for on-demand subscriptions. */
   readonly aliases?: readonly string[]
+  /**
+   * Names of resources of the same type which this one comes along with: who subscribes to a service
+   * by name or address gets its workloads too, also those that appear later.
+   */
+  readonly belongsTo?: readonly string[]
 }
 
 /** Who is asking, from the node in its first request and from its authenticated identity. */
@@ -44,6 +49,8 @@ export interface ResourceSource {
   list(typeUrl: string, proxy: ProxyNode): Iterable<EncodedResource>
   /** One resource by name or alias, or undefined. */
   get(typeUrl: string, name: string, proxy: ProxyNode): EncodedResource | undefined
+  /** The resources that belong to this one (see `belongsTo`). Absent: none of any do. */
+  related?(typeUrl: string, name: string, proxy: ProxyNode): Iterable<EncodedResource>
   /** Proxies with the same key see the same resources of the type; lets the server share work. */
   viewKey(typeUrl: string, proxy: ProxyNode): string
   /** Calls back after each change, synchronously; returns the remover. */

@@ -2,13 +2,26 @@
  * Responses as bytes. Resources come encoded; here they get their envelopes, once for all who receive
  * the same, and a connection adds only its nonce: repeated fields of protobuf may be concatenated.
  */
+import { typeUrl as urls } from '../proto/index.ts'
+import { endpointNameOf } from './cluster-fields.ts'
 import type { EncodedResource } from './contract.ts'
 
-/** The part of a DeltaDiscoveryResponse that connections share. */
+/** The part of a response that connections share. */
 export interface Body {
   readonly bytes: Buffer
   readonly resources: number
   readonly removed: number
+  /** Clusters only: the endpoint resources that Envoy needs again before it uses these clusters. */
+  readonly endpoints: readonly string[]
+}
+
+/** The part of a response that belongs to one connection. */
+export interface Head {
+  readonly typeUrl: string
+  readonly version: string
+  readonly nonce: string
+  /** Who answers; said once on a stream. */
+  readonly controlPlane?: string | undefined
 }
 
 // Field tags (number << 3 | 2, length-delimited) of envoy.service.discovery.v3.
@@ -19,6 +32,9 @@ const response = {
   nonce: 0x2a,
   removed: 0x32,
 } as const
+/** `control_plane` is field 7 of DeltaDiscoveryResponse and 6 of DiscoveryResponse. */
+const controlPlaneTag = { delta: 0x3a, state: 0x32 } as const
+const identifierTag = 0x0a
 const resourceTag = { version: 0x0a, any: 0x12, name: 0x1a, alias: 0x22 } as const
 const anyTag = { typeUrl: 0x0a, value: 0x12 } as const
 
@@ -37,25 +53,56 @@ export function encodeBody(
     if (size !== undefined) writeResource(writer, resource, size, withAliases)
   }
   for (const name of removed) writer.text(response.removed, name)
-  return { bytes: writer.bytes, resources: resources.length, removed: removed.length }
+  return {
+    bytes: writer.bytes,
+    resources: resources.length,
+    removed: removed.length,
+    endpoints: endpointNames(resources),
+  }
 }
 
-/** A whole DeltaDiscoveryResponse around a shared body. */
-export function encodeResponse(
-  body: Body,
-  head: { typeUrl: string; version: string; nonce: string },
-): Buffer {
-  const { typeUrl, version, nonce } = head
-  const length = [typeUrl, version, nonce].reduce(
-    (sum, text) => sum + fieldSize(Buffer.byteLength(text)),
-    0,
-  )
-  const writer = new Writer(length + body.bytes.length)
+/** The body of a state-of-the-world response: the bare messages, without names and versions. */
+export function encodeState(resources: readonly EncodedResource[]): Body {
+  const sizes = resources.map(anySize)
+  const writer = new Writer(sizes.reduce((sum, size) => sum + fieldSize(size), 0))
+  for (const [index, resource] of resources.entries()) {
+    writer.head(response.resources, sizes[index] ?? 0)
+    writeAny(writer, resource)
+  }
+  return { bytes: writer.bytes, resources: resources.length, removed: 0, endpoints: [] }
+}
+
+/** What comes before the shared body in a whole DeltaDiscoveryResponse or DiscoveryResponse. */
+export function encodeHead(head: Head, protocol: keyof typeof controlPlaneTag): Buffer {
+  const { typeUrl, version, nonce, controlPlane } = head
+  let length = 0
+  for (const text of [typeUrl, version, nonce]) length += fieldSize(Buffer.byteLength(text))
+  const identifier = controlPlane === undefined ? 0 : fieldSize(Buffer.byteLength(controlPlane))
+  const writer = new Writer(length + (controlPlane === undefined ? 0 : fieldSize(identifier)))
   writer.text(response.version, version)
   writer.text(response.typeUrl, typeUrl)
   writer.text(response.nonce, nonce)
-  writer.raw(body.bytes)
+  if (controlPlane !== undefined) {
+    writer.head(controlPlaneTag[protocol], identifier)
+    writer.text(identifierTag, controlPlane)
+  }
   return writer.bytes
+}
+
+function endpointNames(resources: readonly EncodedResource[]): string[] {
+  if (resources[0]?.typeUrl !== urls.cluster) return []
+  return resources.flatMap(({ bytes }) => endpointNameOf(bytes) ?? [])
+}
+
+/**
+ * A message with nothing but its name. In state-of-the-world this is how one says that there are no such
+ * endpoints or routes: left out, Envoy would keep what depends on them waiting.
+ */
+export function emptyNamed(typeUrl: string, name: string): EncodedResource {
+  const writer = new Writer(fieldSize(Buffer.byteLength(name)))
+  // `cluster_name` of ClusterLoadAssignment and `name` of RouteConfiguration: field 1 both.
+  writer.text(identifierTag, name)
+  return { name, typeUrl, version: 'none', bytes: writer.bytes }
 }
 
 interface Sizes {
@@ -63,8 +110,12 @@ interface Sizes {
   readonly any: number
 }
 
+function anySize(resource: EncodedResource): number {
+  return fieldSize(Buffer.byteLength(resource.typeUrl)) + fieldSize(resource.bytes.length)
+}
+
 function measure(resource: EncodedResource, withAliases: boolean): Sizes {
-  const any = fieldSize(Buffer.byteLength(resource.typeUrl)) + fieldSize(resource.bytes.length)
+  const any = anySize(resource)
   let total = fieldSize(any) + fieldSize(Buffer.byteLength(resource.name))
   if (resource.version !== '') total += fieldSize(Buffer.byteLength(resource.version))
   if (withAliases)
@@ -81,11 +132,15 @@ function writeResource(
   writer.head(response.resources, size.resource)
   if (resource.version !== '') writer.text(resourceTag.version, resource.version)
   writer.head(resourceTag.any, size.any)
+  writeAny(writer, resource)
+  writer.text(resourceTag.name, resource.name)
+  if (withAliases) for (const alias of resource.aliases ?? []) writer.text(resourceTag.alias, alias)
+}
+
+function writeAny(writer: Writer, resource: EncodedResource): void {
   writer.text(anyTag.typeUrl, resource.typeUrl)
   writer.head(anyTag.value, resource.bytes.length)
   writer.raw(resource.bytes)
-  writer.text(resourceTag.name, resource.name)
-  if (withAliases) for (const alias of resource.aliases ?? []) writer.text(resourceTag.alias, alias)
 }
 
 /** Of a length-delimited field with a tag of one byte. */

@@ -16,7 +16,13 @@ export class MemorySource implements ResourceSource {
     this.#types = types
   }
 
-  set(typeUrl: string, name: string, content: string, aliases?: readonly string[]): void {
+  set(
+    typeUrl: string,
+    name: string,
+    content: string | Uint8Array,
+    aliases?: readonly string[],
+    belongsTo?: readonly string[],
+  ): void {
     const version = createHash('sha256').update(content).digest('hex').slice(0, 16)
     const bytes = Buffer.from(content)
     this.#resources.set(`${typeUrl} ${name}`, {
@@ -25,6 +31,7 @@ export class MemorySource implements ResourceSource {
       version,
       bytes,
       ...(aliases && { aliases }),
+      ...(belongsTo && { belongsTo }),
     })
     this.change(typeUrl, new Set([name]))
   }
@@ -55,6 +62,10 @@ export class MemorySource implements ResourceSource {
     return this.list(typeUrl, proxy).find((resource) => {
       return resource.name === name || resource.aliases?.includes(name)
     })
+  }
+
+  related(typeUrl: string, name: string, proxy: ProxyNode): EncodedResource[] {
+    return this.list(typeUrl, proxy).filter((resource) => resource.belongsTo?.includes(name))
   }
 
   viewKey(_typeUrl: string, proxy: ProxyNode): string {

@@ -14,6 +14,7 @@ import { createCaCertificate, generateEcKeyPair, issueCertificate } from '../x50
 import { createDeltaClient, type DeltaClientOptions, type DeltaType } from '../xdsclient/index.ts'
 import { MemorySource, testProxy } from './fixture.ts'
 import { createXdsServer, type XdsServerOptions } from './index.ts'
+import { noMetrics } from './metrics.ts'
 
 const serverName = 'istiod.istio-system.svc'
 const identity = 'spiffe://cluster.local/ns/istio-system/sa/ztunnel'
@@ -63,13 +64,7 @@ async function world(options: Partial<XdsServerOptions> = {}) {
       logger: silentLogger,
       limits: { debounceQuietMs: 10, debounceMaxMs: 200 },
       ...options,
-      metrics: {
-        connections: () => {},
-        pushed: () => {},
-        nacked: (type) => nacks.push(type),
-        debounced: () => {},
-        refused: () => {},
-      },
+      metrics: { ...noMetrics, nacked: (type) => nacks.push(type) },
     })
   let xds = makeXds()
   let server: GrpcServer
@@ -115,12 +110,20 @@ async function world(options: Partial<XdsServerOptions> = {}) {
       const channel = new GrpcChannel({ ...base(), roots: () => rootPem, headers: () => headers })
       const stream = channel.bidi(method)
       const responses: DeltaDiscoveryResponse[] = []
+      const settings = { acknowledges: false }
       const end = new Promise<{ status: number; message: string }>((resolve) =>
         stream.onEnd(resolve),
       )
-      stream.onMessage((response) => responses.push(response))
+      stream.onMessage((response) => {
+        responses.push(response)
+        const { typeUrl: type, nonce } = response
+        if (!settings.acknowledges) return
+        const request = create(DeltaDiscoveryRequestSchema, { typeUrl: type, responseNonce: nonce })
+        stream.send(request)
+      })
       return {
         responses,
+        settings,
         end,
         send: (request: Parameters<typeof create<typeof DeltaDiscoveryRequestSchema>>[1]) =>
           stream.send(create(DeltaDiscoveryRequestSchema, request) as DeltaDiscoveryRequest),
@@ -332,8 +335,12 @@ test('changes within the quiet time are one push, and a stream of changes is not
   const clock = new FakeClock()
   const mesh = await world({ clock, limits: { debounceQuietMs: 100, debounceMaxMs: 1000 } })
   const stream = mesh.raw()
+  stream.settings.acknowledges = true
   stream.send({ typeUrl: typeUrl.address, node })
-  await until(() => stream.responses.length === 1, 'the first response')
+  await until(() => {
+    const [type] = mesh.connections()[0]?.types ?? []
+    return type !== undefined && type.nonceAcked !== ''
+  }, 'the first response and its acknowledgement')
   for (let index = 0; index < 30; index++) {
     mesh.source.set(typeUrl.address, `pod-${index}`, 'x')
     clock.advance(50)
@@ -353,7 +360,7 @@ test('streams end after their age with OK, and too many new ones are refused', a
   const mesh = await world({
     clock,
     random: () => 0.5,
-    limits: { connectionAgeMs: 60_000, connectionsPerSecond: 2 },
+    limits: { connectionAgeMs: 60_000, connectionsPerSecond: 2, admissionWaitMs: 100 },
   })
   const streams = [mesh.raw(), mesh.raw(), mesh.raw()]
   for (const stream of streams) stream.send({ typeUrl: typeUrl.address, node })

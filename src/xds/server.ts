@@ -1,15 +1,28 @@
 /**
- * The delta ADS server: collects changes of the source into rounds, keeps the table of connections,
+ * The ADS server: collects changes of the source into rounds, keeps the table of connections,
  * and decides who may connect. What a connection gets is in connection.ts, what it shares in view.ts.
  */
-import { type Clock, type Component, type Logger, type Timer, toError } from '../base/index.ts'
+import {
+  type Clock,
+  type Component,
+  type Logger,
+  sleep,
+  type Timer,
+  toError,
+} from '../base/index.ts'
 import { type CallContext, GrpcError, type GrpcServer, grpcStatus } from '../grpc/index.ts'
 import { AggregatedDiscoveryService } from '../proto/index.ts'
-import { Connection, type ConnectionInfo, type DeltaStream } from './connection.ts'
+import { Admission } from './admission.ts'
+import { Connection, type XdsRequest, type XdsStream } from './connection.ts'
+import type { ConnectionInfo } from './connection-info.ts'
 import type { ResourceChange, ResourceSource } from './contract.ts'
+import type { DebugAnswer } from './debug-type.ts'
+import { DeltaDialect, type Dialect, type DialectContext, StateDialect } from './dialect.ts'
 import { defaultLimits, type XdsLimits } from './limits.ts'
 import { noMetrics, type XdsMetrics } from './metrics.ts'
 import type { AuthenticatedPeer } from './node.ts'
+import { PushGate } from './push-gate.ts'
+import { SecretGuard } from './secret-guard.ts'
 import { Views } from './view.ts'
 
 /** Rejects with a GrpcError (UNAUTHENTICATED) when the caller is nobody. */
@@ -23,6 +36,10 @@ export interface XdsServerOptions {
   readonly limits?: Partial<XdsLimits>
   readonly metrics?: XdsMetrics
   readonly random?: () => number
+  /** Answers istioctl; absent: its requests are refused. */
+  readonly debug?: DebugAnswer
+  /** Who answers: what istioctl shows as the control plane of a proxy. */
+  readonly identifier?: string
 }
 
 export interface XdsServer extends Component {
@@ -30,21 +47,31 @@ export interface XdsServer extends Component {
    * Adds the discovery service to a gRPC server, before that starts.
    * @param authenticate instead of the server's own, for a listener with other rules
    */
-  register(server: GrpcServer, authenticate?: AuthenticatePeer): void
+  register(server: Pick<GrpcServer, 'registerBidi'>, authenticate?: AuthenticatePeer): void
   /** Every proxy that is connected now. */
   connections(): ConnectionInfo[]
+  /** Sends everything to every proxy again; returns how many there are. */
+  pushAll(): number
+  /** Ends the stream of one proxy, by the id of its connection; false when there is none. */
+  disconnect(id: string): boolean
 }
 
 export function createXdsServer(options: XdsServerOptions): XdsServer {
   return new Server(options)
 }
 
+/** A connection, whatever its protocol. */
+type Open = Pick<Connection, 'info' | 'changed' | 'restart' | 'end'>
+
 class Server implements XdsServer {
   readonly #options: XdsServerOptions
   readonly #limits: XdsLimits
   readonly #metrics: XdsMetrics
   readonly #views: Views
-  readonly #connections = new Set<Connection>()
+  readonly #gate: PushGate
+  readonly #admission: Admission
+  readonly #dialects: DialectContext
+  readonly #connections = new Set<Open>()
   readonly #pending = new Map<string, Set<string> | '*'>()
   #changes = 0
   #firstChangeAt = 0
@@ -52,89 +79,134 @@ class Server implements XdsServer {
   #revision: number
   #unsubscribe: (() => void) | undefined
   #serial = 0
-  #tokens: number
-  #tokensAt: number
+  #started = false
   #stopped = false
 
   constructor(options: XdsServerOptions) {
     this.#options = options
     this.#limits = { ...defaultLimits, ...options.limits }
     this.#metrics = options.metrics ?? noMetrics
-    this.#views = new Views(options.source, this.#limits.roundsMax)
-    this.#revision = options.source.revision
-    this.#tokens = this.#limits.connectionsPerSecond
-    this.#tokensAt = options.clock.monotonic()
+    const source = new SecretGuard(options.source)
+    this.#views = new Views(source, this.#limits.roundsMax)
+    this.#gate = new PushGate(options.clock, this.#limits, (ms) => this.#metrics.queued(ms))
+    this.#admission = new Admission(options.clock, this.#limits)
+    this.#revision = source.revision
+    this.#dialects = {
+      source,
+      views: this.#views,
+      namesMax: this.#limits.namesPerConnectionMax,
+      revision: () => this.#revision,
+      isEarly: (typeUrl, name) => {
+        const pending = this.#pending.get(typeUrl)
+        return pending === '*' || pending?.has(name) === true
+      },
+    }
   }
 
   async start(): Promise<void> {
     const { source } = this.#options
     this.#revision = source.revision
     this.#unsubscribe = source.onChange((change) => this.#collect(change))
+    this.#started = true
   }
 
-  async stop(): Promise<void> {
+  /** Streams end one by one, so that the proxies do not come to the next replica all at once. */
+  async stop(deadlineMs?: number): Promise<void> {
+    if (this.#stopped) return
     this.#stopped = true
     this.#unsubscribe?.()
     this.#timer?.cancel()
-    for (const connection of this.#connections) connection.end()
+    const { clock } = this.#options
+    const drainMs = Math.min(this.#limits.drainMs, (deadlineMs ?? Number.POSITIVE_INFINITY) / 2)
+    const stepMs = 20
+    const open = [...this.#connections]
+    const atOnce = Math.max(1, Math.ceil(open.length / Math.max(1, drainMs / stepMs)))
+    for (let index = 0; index < open.length; index += atOnce) {
+      if (index > 0) await sleep(clock, stepMs)
+      for (const connection of open.slice(index, index + atOnce)) connection.end()
+    }
+    this.#gate.stop()
   }
 
   connections(): ConnectionInfo[] {
     return [...this.#connections].flatMap((connection) => connection.info() ?? [])
   }
 
-  register(server: GrpcServer, authenticate: AuthenticatePeer = this.#options.authenticate): void {
-    server.registerBidi(AggregatedDiscoveryService.method.deltaAggregatedResources, (stream) => {
-      this.#accept(stream, authenticate).catch((error: unknown) => {
-        if (error instanceof GrpcError) this.#metrics.refused(error.status)
-        else
-          this.#options.logger.error('accepting a stream failed', { error: toError(error).message })
-        stream.fail(error)
-      })
+  pushAll(): number {
+    for (const connection of this.#connections) connection.restart()
+    return this.#connections.size
+  }
+
+  disconnect(id: string): boolean {
+    const found = [...this.#connections].find((connection) => connection.info()?.id === id)
+    found?.end()
+    return found !== undefined
+  }
+
+  register(
+    server: Pick<GrpcServer, 'registerBidi'>,
+    authenticate: AuthenticatePeer = this.#options.authenticate,
+  ): void {
+    const { deltaAggregatedResources, streamAggregatedResources } =
+      AggregatedDiscoveryService.method
+    const delta = new DeltaDialect(this.#dialects)
+    const state = new StateDialect(this.#dialects)
+    server.registerBidi(deltaAggregatedResources, (stream) =>
+      this.#serve(stream, delta, authenticate),
+    )
+    server.registerBidi(streamAggregatedResources, (stream) =>
+      this.#serve(stream, state, authenticate),
+    )
+  }
+
+  #serve<R extends XdsRequest>(
+    stream: XdsStream<R>,
+    dialect: Dialect<R>,
+    authenticate: AuthenticatePeer,
+  ): void {
+    this.#accept(stream, dialect, authenticate).catch((error: unknown) => {
+      if (error instanceof GrpcError) this.#metrics.refused(error.status)
+      else
+        this.#options.logger.error('accepting a stream failed', { error: toError(error).message })
+      stream.fail(error)
     })
   }
 
-  async #accept(stream: DeltaStream, authenticate: AuthenticatePeer): Promise<void> {
-    const { source, clock, logger, random = Math.random } = this.#options
-    this.#admit()
+  async #accept<R extends XdsRequest>(
+    stream: XdsStream<R>,
+    dialect: Dialect<R>,
+    authenticate: AuthenticatePeer,
+  ): Promise<void> {
+    const { source, clock, logger, debug, identifier = '', random = Math.random } = this.#options
+    const limits = this.#limits
+    // Before authentication, which costs a call.
+    if (this.#connections.size >= limits.connectionsMax) {
+      throw new GrpcError(grpcStatus.resourceExhausted, 'too many connections; try again later')
+    }
+    await this.#admission.enter()
     const peer = await authenticate(stream.context)
-    if (!source.ready || this.#stopped) {
+    if (!source.ready || !this.#started || this.#stopped) {
       throw new GrpcError(grpcStatus.unavailable, 'the control plane is not ready yet')
     }
     if (stream.closed) return
-    const id = String(++this.#serial)
-    const connection = new Connection(id, stream, peer, {
-      source,
-      views: this.#views,
+    const connection = new Connection<R>(String(++this.#serial), stream, peer, dialect, {
       clock,
       logger,
-      limits: this.#limits,
+      limits,
       metrics: this.#metrics,
+      gate: this.#gate,
+      debug,
+      identifier,
       revision: () => this.#revision,
     })
     this.#connections.add(connection)
-    this.#metrics.connections(this.#connections.size)
-    const ageMs = this.#limits.connectionAgeMs * (0.9 + 0.2 * random())
+    const ageMs = limits.connectionAgeMs * (0.9 + 0.2 * random())
     const timer = clock.after(ageMs, () => connection.end(), { background: true })
     stream.onClose(() => {
       timer.cancel()
       connection.close()
       this.#connections.delete(connection)
-      this.#metrics.connections(this.#connections.size)
     })
-  }
-
-  /** A bucket that fills with `connectionsPerSecond`. Comes before authentication, which costs a call. */
-  #admit(): void {
-    const { connectionsPerSecond, connectionsMax } = this.#limits
-    const now = this.#options.clock.monotonic()
-    const refill = ((now - this.#tokensAt) / 1000) * connectionsPerSecond
-    this.#tokens = Math.min(connectionsPerSecond, this.#tokens + refill)
-    this.#tokensAt = now
-    if (this.#tokens < 1 || this.#connections.size >= connectionsMax) {
-      throw new GrpcError(grpcStatus.resourceExhausted, 'too many connections; try again later')
-    }
-    this.#tokens--
   }
 
   /** A change waits until nothing has changed for a moment, but not for ever. */
@@ -158,11 +230,13 @@ class Server implements XdsServer {
   #flush(): void {
     const { source, clock } = this.#options
     const names = new Map(this.#pending)
-    this.#metrics.debounced(this.#changes, clock.monotonic() - this.#firstChangeAt)
+    const since = this.#firstChangeAt
+    const waitedMs = clock.monotonic() - since
+    this.#metrics.debounced({ changes: this.#changes, waitedMs, typeUrls: names.keys() })
     this.#pending.clear()
     this.#changes = 0
     this.#revision = source.revision
     this.#views.update(names, this.#revision)
-    for (const connection of this.#connections) connection.changed(names)
+    for (const connection of this.#connections) connection.changed(names, since)
   }
 }

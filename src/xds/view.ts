@@ -1,14 +1,23 @@
 /**
- * What all wildcard subscribers of one view key see of one type. The view knows names and versions
- * once for all of them; a connection only knows up to which revision it has been told.
+ * What all wildcard subscribers of one view key see of one type: the resources as they were at the last round.
+ * A connection only knows up to which revision it has been told. The source may be ahead: what it holds
+ * since goes out with its own round, after the clusters which it may name.
  */
 import type { EncodedResource, ProxyNode, ResourceSource } from './contract.ts'
-import { type Body, encodeBody } from './encode.ts'
+import { type Body, encodeBody, encodeState } from './encode.ts'
 
 interface Round {
   readonly revision: number
   readonly names: ReadonlySet<string>
 }
+
+/** A connection that uses a view: all its rounds up to this revision were told. */
+export interface ViewUser {
+  readonly toldRevision: number
+}
+
+/** What a connection lacks, apart: removals may have to wait until nothing refers to them any more. */
+export type Part = 'all' | 'present' | 'removed'
 
 export class View {
   readonly typeUrl: string
@@ -17,15 +26,13 @@ export class View {
   /** Any proxy of this key sees the same; this one asks for all. */
   readonly #proxy: ProxyNode
   readonly #roundsMax: number
-  readonly #held = new Map<string, string>()
-  /** Sent to somebody in another state than `#held` says; the next round must not leave them out. */
-  readonly #touched = new Set<string>()
+  readonly #held = new Map<string, EncodedResource>()
   #rounds: Round[] = []
   #full: Body | undefined
-  readonly #deltas = new Map<number, Body>()
+  #state: Body | undefined
+  readonly #deltas = new Map<string, Body>()
   revision: number
-  /** Connections that use this view. */
-  readonly users = new Set<{ readonly sentRevision: number }>()
+  readonly users = new Set<ViewUser>()
 
   constructor(options: {
     readonly source: ResourceSource
@@ -41,17 +48,16 @@ export class View {
     this.#proxy = options.proxy
     this.#roundsMax = options.roundsMax
     this.revision = options.revision
-    for (const { name, version } of this.#list()) this.#held.set(name, version)
+    for (const resource of this.#list()) this.#held.set(resource.name, resource)
   }
 
   /** Moves on to a revision in which these names may have changed. */
   update(names: ReadonlySet<string> | '*', revision: number): void {
-    const changed = names === '*' ? this.#compareAll() : this.#compare(names)
-    for (const name of this.#touched) changed.add(name)
-    this.#touched.clear()
+    const changed = names === '*' ? this.#takeAll() : this.#take(names)
     this.revision = revision
     if (changed.size === 0) return
     this.#full = undefined
+    this.#state = undefined
     this.#deltas.clear()
     this.#rounds.push({ revision, names: changed })
     this.#prune()
@@ -59,23 +65,31 @@ export class View {
 
   /** Everything, for a connection that has nothing. */
   full(): Body {
-    if (this.#full === undefined) {
-      const resources = [...this.#list()]
-      this.#noteDifferences(resources)
-      this.#full = encodeBody(resources, [], false)
-    }
+    this.#full ??= encodeBody([...this.#held.values()], [], false)
     return this.#full
   }
 
+  /** Everything, as a state-of-the-world response says it. */
+  state(): Body {
+    this.#state ??= encodeState([...this.#held.values()])
+    return this.#state
+  }
+
   /** What a connection that was told everything up to `revision` lacks; undefined when nothing. */
-  since(revision: number): Body | undefined {
+  since(revision: number, part: Part = 'all'): Body | undefined {
     if (revision >= this.revision) return undefined
-    let body = this.#deltas.get(revision)
+    const key = `${part} ${revision}`
+    let body = this.#deltas.get(key)
     if (body === undefined) {
-      body = this.encode(this.namesSince(revision))
-      this.#deltas.set(revision, body)
+      body = this.encode(this.namesSince(revision), part)
+      this.#deltas.set(key, body)
     }
     return body.resources + body.removed === 0 ? undefined : body
+  }
+
+  /** Those of the names that there are. */
+  present(names: Iterable<string>): EncodedResource[] {
+    return [...names].flatMap((name) => this.#held.get(name) ?? [])
   }
 
   namesSince(revision: number): Set<string> {
@@ -89,77 +103,62 @@ export class View {
   /** What a connection lacks that comes with these versions of these names. */
   against(versions: Readonly<Record<string, string>>): Body {
     const resources: EncodedResource[] = []
-    const all = [...this.#list()]
-    this.#noteDifferences(all)
-    const names = new Set<string>()
-    for (const resource of all) {
-      names.add(resource.name)
+    for (const resource of this.#held.values()) {
       if (!isSame(versions[resource.name], resource.version)) resources.push(resource)
     }
-    const removed = Object.keys(versions).filter((name) => !names.has(name))
+    const removed = Object.keys(versions).filter((name) => !this.#held.has(name))
     return encodeBody(resources, removed, false)
   }
 
-  /** Names with whatever state they have now: a resource, or removed. */
-  encode(names: Iterable<string>): Body {
+  /** Names with the state they have: a resource, or removed. */
+  encode(names: Iterable<string>, part: Part = 'all'): Body {
     const resources: EncodedResource[] = []
     const removed: string[] = []
     for (const name of names) {
-      const resource = this.#get(name)
+      const resource = this.#held.get(name)
       if (resource === undefined) removed.push(name)
       else resources.push(resource)
-      if (this.#held.get(name) !== resource?.version) this.#touched.add(name)
     }
-    return encodeBody(resources, removed, false)
+    return encodeBody(part === 'removed' ? [] : resources, part === 'present' ? [] : removed, false)
   }
 
-  /** Names and versions, to compare with another view. */
-  versions(): ReadonlyMap<string, string> {
+  /** To compare with another view. */
+  held(): ReadonlyMap<string, EncodedResource> {
     return this.#held
   }
 
-  #compare(names: ReadonlySet<string>): Set<string> {
+  #take(names: ReadonlySet<string>): Set<string> {
     const changed = new Set<string>()
     for (const name of names) {
-      const version = this.#get(name)?.version
-      if (isSame(this.#held.get(name), version)) continue
-      if (version === undefined) this.#held.delete(name)
-      else this.#held.set(name, version)
+      const resource = this.#get(name)
+      if (isSame(this.#held.get(name)?.version, resource?.version)) continue
+      if (resource === undefined) this.#held.delete(name)
+      else this.#held.set(name, resource)
       changed.add(name)
     }
     return changed
   }
 
-  #compareAll(): Set<string> {
+  #takeAll(): Set<string> {
     const changed = new Set<string>()
-    const present = new Set<string>()
-    for (const { name, version } of this.#list()) {
-      present.add(name)
-      if (!isSame(this.#held.get(name), version)) changed.add(name)
-      this.#held.set(name, version)
+    const gone = new Set(this.#held.keys())
+    for (const resource of this.#list()) {
+      const { name, version } = resource
+      gone.delete(name)
+      if (!isSame(this.#held.get(name)?.version, version)) changed.add(name)
+      this.#held.set(name, resource)
     }
-    for (const name of this.#held.keys()) {
-      if (present.has(name)) continue
+    for (const name of gone) {
       this.#held.delete(name)
       changed.add(name)
     }
     return changed
   }
 
-  /** The source may be ahead of this view's revision; whoever gets that is told again. */
-  #noteDifferences(resources: readonly EncodedResource[]): void {
-    const present = new Set<string>()
-    for (const { name, version } of resources) {
-      present.add(name)
-      if (this.#held.get(name) !== version) this.#touched.add(name)
-    }
-    for (const name of this.#held.keys()) if (!present.has(name)) this.#touched.add(name)
-  }
-
   /** Forgets rounds that everybody has; merges the oldest ones when somebody is far behind. */
   #prune(): void {
     let oldest = this.revision
-    for (const { sentRevision } of this.users) oldest = Math.min(oldest, sentRevision)
+    for (const { toldRevision } of this.users) oldest = Math.min(oldest, toldRevision)
     this.#rounds = this.#rounds.filter((round) => round.revision > oldest)
     while (this.#rounds.length > this.#roundsMax) {
       const [first, second, ...rest] = this.#rounds
@@ -217,7 +216,7 @@ export class Views {
     return view
   }
 
-  leave(view: View, user: { readonly sentRevision: number }): void {
+  leave(view: View, user: ViewUser): void {
     view.users.delete(user)
     if (view.users.size === 0) this.#views.delete(`${view.typeUrl}\0${view.key}`)
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
 import { create, DeltaDiscoveryResponseSchema, fromBinary, toBinary } from '../proto/index.ts'
-import { type Body, encodeBody, encodeResponse } from './encode.ts'
+import { type Body, encodeBody, encodeHead, type Head } from './encode.ts'
 import { MemorySource, testProxy } from './fixture.ts'
 import { NamedWatch } from './named-watch.ts'
 import { Views } from './view.ts'
@@ -10,10 +10,14 @@ import { type Watch, WildcardWatch } from './watch.ts'
 
 const type = 'type.googleapis.com/istio.workload.Address'
 
+function whole(body: Body, head: Head): Buffer {
+  return Buffer.concat([encodeHead(head, 'delta'), body.bytes])
+}
+
 function decode(body: Body) {
   return fromBinary(
     DeltaDiscoveryResponseSchema,
-    encodeResponse(body, { typeUrl: type, version: 'v', nonce: 'n' }),
+    whole(body, { typeUrl: type, version: 'v', nonce: 'n' }),
   )
 }
 
@@ -32,16 +36,18 @@ test('responses of concatenated bytes are the messages that a protobuf library w
       text,
       (items, removed, head) => {
         const resources = items.map((item) => ({ ...item, typeUrl: type }))
-        const bytes = encodeResponse(encodeBody(resources, removed, true), {
+        const bytes = whole(encodeBody(resources, removed, true), {
           typeUrl: type,
           version: head,
           nonce: `${head}-1`,
+          controlPlane: head,
         })
         const expected = create(DeltaDiscoveryResponseSchema, {
           systemVersionInfo: head,
           typeUrl: type,
           nonce: `${head}-1`,
           removedResources: removed,
+          controlPlane: { identifier: head },
           resources: items.map((item) => ({
             name: item.name,
             version: item.version,
@@ -76,6 +82,8 @@ class Proxy {
     }
   }
 }
+
+const isEarly = (): boolean => false
 
 const names = ['a', 'b', 'c', 'd']
 const step = fc.oneof(
@@ -118,6 +126,7 @@ test('after any changes, rounds, delays and reconnections every proxy holds what
             typeUrl: type,
             proxy: testProxy,
             initial: { ...proxy.versions },
+            isEarly,
           }
           if (index < 2) return new WildcardWatch(options, views, revision)
           const named = new NamedWatch(options)
@@ -164,7 +173,7 @@ test('a round is encoded once for all who are equally far, and unchanged version
   const views = new Views(source, 8)
   const watches = Array.from({ length: 3 }, () => {
     return new WildcardWatch(
-      { source, typeUrl: type, proxy: testProxy, initial: {} },
+      { source, typeUrl: type, proxy: testProxy, initial: {}, isEarly },
       views,
       source.revision,
     )
@@ -189,7 +198,7 @@ test('a reconnecting proxy gets what differs from its versions, and what is gone
   const [a] = source.list(type, testProxy)
   const initial = { a: a?.version ?? '', b: 'old', gone: 'x' }
   const watch = new WildcardWatch(
-    { source, typeUrl: type, proxy: testProxy, initial },
+    { source, typeUrl: type, proxy: testProxy, initial, isEarly },
     views,
     source.revision,
   )
@@ -212,7 +221,7 @@ test('a proxy that comes to another view gets the difference of the two', () => 
   const views = new Views(source, 8)
   const proxy = new Proxy()
   const watch = new WildcardWatch(
-    { source, typeUrl: type, proxy: testProxy, initial: {} },
+    { source, typeUrl: type, proxy: testProxy, initial: {}, isEarly },
     views,
     source.revision,
   )
@@ -231,7 +240,7 @@ test('a proxy that comes to another view gets the difference of the two', () => 
 test('names on demand are answered with their aliases, absence as removal, and followed afterwards', () => {
   const source = new MemorySource(type)
   source.set(type, 'pod', 'one', ['net/10.0.0.1'])
-  const watch = new NamedWatch({ source, typeUrl: type, proxy: testProxy, initial: {} })
+  const watch = new NamedWatch({ source, typeUrl: type, proxy: testProxy, initial: {}, isEarly })
   assert.deepEqual(decode(watch.take() as Body).resources, [])
   watch.subscribe(['net/10.0.0.1', 'net/10.0.0.2'])
   const first = decode(watch.take() as Body)
@@ -262,4 +271,37 @@ test('names on demand are answered with their aliases, absence as removal, and f
   source.set(type, 'late', 'z', ['net/10.0.0.2'])
   watch.changed(new Set(['late']))
   assert.equal(watch.take(), undefined)
+})
+
+test('who asks for a service gets what belongs to it, follows it, and keeps nothing that left', () => {
+  const source = new MemorySource()
+  source.set(type, 'ns/svc', 'service', ['net/10.96.0.1'])
+  source.set(type, 'pod-1', 'one', [], ['ns/svc'])
+  source.set(type, 'stranger', 'x', [], ['ns/other'])
+  const watch = new NamedWatch({ source, typeUrl: type, proxy: testProxy, initial: {}, isEarly })
+  watch.take()
+  const told = (): string[][] => {
+    const body = watch.take()
+    if (body === undefined) return [[], []]
+    const { resources, removedResources } = decode(body)
+    return [resources.map(({ name }) => name).toSorted(), removedResources]
+  }
+  watch.subscribe(['net/10.96.0.1'])
+  assert.deepEqual(told(), [['ns/svc', 'pod-1'], []])
+  source.set(type, 'pod-2', 'two', [], ['ns/svc'])
+  source.set(type, 'stranger', 'y', [], ['ns/other'])
+  watch.changed(new Set(['pod-2', 'stranger']))
+  assert.deepEqual(told(), [['pod-2'], []])
+  // One goes over to another service, one ends.
+  source.set(type, 'pod-1', 'moved', [], ['ns/other'])
+  source.delete(type, 'pod-2')
+  watch.changed(new Set(['pod-1', 'pod-2']))
+  assert.deepEqual(told(), [[], ['pod-1', 'pod-2']])
+  // A service that appears after it was asked for brings its own.
+  watch.subscribe(['ns/late'])
+  assert.deepEqual(told(), [[], ['ns/late']])
+  source.set(type, 'pod-3', 'three', [], ['ns/late'])
+  source.set(type, 'ns/late', 'service')
+  watch.changed(new Set(['pod-3', 'ns/late']))
+  assert.deepEqual(told(), [['ns/late', 'pod-3'], []])
 })
