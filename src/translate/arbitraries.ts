@@ -4,11 +4,19 @@ import fc from 'fast-check'
 import { modelEvent } from '../ingest/index.ts'
 import type { KubeObject } from '../kube/index.ts'
 import { defaultMeshSettings, type ModelEvent } from '../model/index.ts'
+import { meshConfigMap, raw, secret } from './arbitraries-configs.ts'
 
 const namespaces = ['istio-system', 'a', 'b']
 export const oneOf = <T>(...values: readonly T[]): fc.Arbitrary<T> => fc.constantFrom(...values)
 const namespace = oneOf(...namespaces)
-const labels = fc.record({ app: oneOf('x', 'y'), version: oneOf('v1', 'v2') }, { requiredKeys: [] })
+const labels = fc.record(
+  {
+    app: oneOf('x', 'y'),
+    version: oneOf('v1', 'v2'),
+    'gateway.networking.k8s.io/gateway-name': oneOf('gw', 'wp'),
+  },
+  { requiredKeys: [] },
+)
 const waypointLabels = fc.record(
   {
     'istio.io/use-waypoint': oneOf('wp', 'none'),
@@ -19,7 +27,7 @@ const waypointLabels = fc.record(
 const mode = oneOf('STRICT', 'PERMISSIVE', 'DISABLE', 'UNSET')
 const time = oneOf('2026-01-01T00:00:00Z', '2026-01-02T00:00:00Z')
 
-interface Draft {
+export interface Draft {
   kind: string
   apiVersion: string
   namespace?: string
@@ -68,14 +76,23 @@ const service = fc
     waypointLabels,
     oneOf<string | number>('web', 8080),
     fc.boolean(),
+    oneOf('', '.', 'a'),
+    oneOf('', 'gw', 'wp'),
   )
   .map(
-    ([ns, name, selector, waypoint, targetPort, hasSelector]): Draft => ({
+    ([ns, name, selector, waypoint, targetPort, hasSelector, exportTo, canary]): Draft => ({
       kind: 'Service',
       apiVersion: 'v1',
       namespace: ns,
       name,
-      labels: waypoint,
+      labels: {
+        ...waypoint,
+        ...(canary === '' ? {} : { 'istio.io/use-waypoint-canary': canary }),
+      },
+      annotations: {
+        'istio.io/use-waypoint-canary-weight': '20',
+        ...(exportTo === '' ? {} : { 'networking.istio.io/exportTo': exportTo }),
+      },
       body: {
         spec: {
           clusterIP: `10.96.${namespaces.indexOf(ns)}.${name.slice(1)}`,
@@ -114,7 +131,14 @@ const slice = fc
   )
 
 const serviceEntry = fc
-  .tuple(namespace, oneOf('se1', 'se2'), labels, fc.boolean(), oneOf('STATIC', 'DNS', 'NONE'), time)
+  .tuple(
+    namespace,
+    oneOf('se1', 'se2'),
+    labels,
+    fc.boolean(),
+    oneOf('STATIC', 'DNS', 'NONE', 'DYNAMIC_DNS'),
+    time,
+  )
   .map(
     ([ns, name, selector, selects, resolution, created]): Draft => ({
       kind: 'ServiceEntry',
@@ -234,13 +258,15 @@ const gateway = fc
     oneOf('Same', 'All', 'Selector'),
     fc.boolean(),
     fc.boolean(),
+    fc.boolean(),
   )
   .map(
-    ([ns, name, gatewayClassName, from, ready, all]): Draft => ({
+    ([ns, name, gatewayClassName, from, ready, all, binding]): Draft => ({
       kind: 'Gateway',
       apiVersion: 'gateway.networking.k8s.io/v1',
       namespace: ns,
       name,
+      annotations: binding ? { 'ambient.istio.io/waypoint-inbound-binding': 'PROXY/15088' } : {},
       labels: all ? { 'istio.io/waypoint-for': 'all' } : {},
       body: {
         spec: {
@@ -249,7 +275,7 @@ const gateway = fc
             {
               name: 'http',
               port: 80,
-              protocol: 'HTTP',
+              protocol: name === 'wp' ? 'HBONE' : 'HTTP',
               allowedRoutes: {
                 namespaces: { from, selector: { matchLabels: { exposed: 'yes' } } },
               },
@@ -261,14 +287,23 @@ const gateway = fc
     }),
   )
 
-const gatewayClass = oneOf('istio.io/gateway-controller', 'example.com/other').map(
-  (controllerName): Draft => ({
-    kind: 'GatewayClass',
-    apiVersion: 'gateway.networking.k8s.io/v1',
-    name: 'istio',
-    body: { spec: { controllerName } },
-  }),
-)
+const gatewayClass = fc
+  .tuple(
+    oneOf('istio.io/gateway-controller', 'example.com/other'),
+    oneOf('istio', 'istio-waypoint'),
+    oneOf<Record<string, string>>({}, { 'istio.io/waypoint-for': 'all' }),
+    oneOf<Record<string, string>>({}, { 'ambient.istio.io/waypoint-inbound-binding': 'PROXY' }),
+  )
+  .map(
+    ([controllerName, name, classLabels, annotations]): Draft => ({
+      kind: 'GatewayClass',
+      apiVersion: 'gateway.networking.k8s.io/v1',
+      name,
+      labels: classLabels,
+      annotations,
+      body: { spec: { controllerName } },
+    }),
+  )
 
 const route = fc
   .tuple(
@@ -333,6 +368,11 @@ const anyObject = fc.oneof(
   gatewayClass,
   route,
   grant,
+  raw,
+  raw,
+  raw,
+  secret,
+  meshConfigMap,
 )
 
 function eventOf(draft: Draft, deleted: boolean): ModelEvent {
@@ -348,7 +388,8 @@ function eventOf(draft: Draft, deleted: boolean): ModelEvent {
     },
     ...draft.body,
   }
-  const event = modelEvent(object, defaultMeshSettings, { deleted })
+  // A clone, as from a server: fast-check's records have no prototype.
+  const event = modelEvent(structuredClone(object), defaultMeshSettings, { deleted })
   assert.ok(event)
   return event
 }
@@ -362,7 +403,9 @@ export const start = (from: string): ModelEvent[] =>
   fc
     .sample(
       fc.tuple(
-        gatewayClass.filter(({ body }) => JSON.stringify(body).includes('istio.io')),
+        gatewayClass.filter(
+          ({ name, body }) => name === 'istio' && JSON.stringify(body).includes('istio.io'),
+        ),
         gateway.filter(
           ({ name, namespace: ns, body }) =>
             name === 'gw' &&

@@ -10,13 +10,20 @@ export interface EncodeOptions<S extends DescMessage> {
   readonly schema: S
   readonly message: MessageShape<S>
   readonly aliases?: readonly string[]
+  readonly belongsTo?: readonly string[]
 }
 
 export function encodeResource<S extends DescMessage>(
   options: EncodeOptions<S>,
 ): TranslatedResource {
-  const { name, typeUrl, schema, message, aliases } = options
+  const { name, typeUrl, schema, message, aliases = [], belongsTo = [] } = options
   const bytes = toBinary(schema, message)
-  const resource = { name, typeUrl, version: contentVersion(bytes), bytes }
-  return aliases === undefined || aliases.length === 0 ? resource : { ...resource, aliases }
+  return {
+    name,
+    typeUrl,
+    version: contentVersion(bytes),
+    bytes,
+    ...(aliases.length === 0 ? {} : { aliases }),
+    ...(belongsTo.length === 0 ? {} : { belongsTo }),
+  }
 }

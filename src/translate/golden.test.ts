@@ -1,20 +1,29 @@
 /**
  * Golden cases: `testdata/<case>/input.yaml` (Kubernetes objects) against `expected.yaml` (every
- * resource it becomes, as JSON of the protobuf messages). `UPDATE_GOLDEN=1` rewrites expectations.
+ * resource it becomes, as JSON of the protobuf messages). `settings.yaml` has what the control plane is
+ * started with, when it is not the default. `UPDATE_GOLDEN=1` rewrites expectations.
  */
 import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import test from 'node:test'
 import { createRegistry, type DescMessage } from '@bufbuild/protobuf'
 import { StructSchema } from '@bufbuild/protobuf/wkt'
 import { parse, stringify } from 'yaml'
 import { modelEvents, objectsFromYaml } from '../ingest/index.ts'
-import { buildSnapshot, defaultMeshSettings, type Snapshot } from '../model/index.ts'
+import {
+  buildSnapshot,
+  defaultMeshSettings,
+  type MeshSettings,
+  type Snapshot,
+} from '../model/index.ts'
 import * as envoy from '../proto/envoy.ts'
 import { fromBinary, security, toJson, typeUrl, workload } from '../proto/index.ts'
 import {
+  gatewayView,
+  NamespaceScope,
   policyCondition,
+  Reader,
   type TranslatedResource,
   translateCluster,
   translateEndpoints,
@@ -23,6 +32,7 @@ import {
   translatePolicy,
   translateService,
   translateStaticStrict,
+  translateWaypointAllow,
   translateWorkload,
 } from './index.ts'
 
@@ -40,6 +50,11 @@ const registry = createRegistry(
   StructSchema,
   envoy.hcm.HttpConnectionManagerSchema,
   envoy.router.RouterSchema,
+  envoy.previousHosts.PreviousHostsPredicateSchema,
+  envoy.httpProtocolOptions.HttpProtocolOptionsSchema,
+  envoy.internalUpstream.InternalUpstreamTransportSchema,
+  envoy.rawBuffer.RawBufferSchema,
+  envoy.tls.UpstreamTlsContextSchema,
   envoy.streamLog.StdoutAccessLogSchema,
 )
 
@@ -54,12 +69,14 @@ function translateAll(snapshot: Snapshot): TranslatedResource[] {
       translatePeerAuthentication(snapshot, key),
     ),
     translateStaticStrict(snapshot),
+    ...[...snapshot.objects.Gateway.keys()].map((key) => translateWaypointAllow(snapshot, key)),
   ]
   for (const key of snapshot.objects.Gateway.keys()) {
     const gateway = translateGateway(snapshot, key)
     found.push(...(gateway?.listeners ?? []), ...(gateway?.routes ?? []))
     for (const ref of gateway?.clusters ?? []) {
-      found.push(translateCluster(snapshot, ref), translateEndpoints(snapshot, ref))
+      const scope = new NamespaceScope(new Reader(snapshot), gatewayView(key))
+      found.push(translateCluster(scope, ref), translateEndpoints(scope, ref))
     }
   }
   return found.filter((resource) => resource !== undefined)
@@ -78,7 +95,12 @@ function readable(resource: TranslatedResource): unknown {
 
 function result(input: string, file: string): unknown {
   const objects = objectsFromYaml(input, file).map(({ object }) => object)
-  const snapshot = buildSnapshot(defaultMeshSettings, modelEvents(objects, defaultMeshSettings))
+  const flags = join(dirname(file), 'settings.yaml')
+  const settings: MeshSettings = {
+    ...defaultMeshSettings,
+    ...(existsSync(flags) ? (parse(readFileSync(flags, 'utf8')) as Partial<MeshSettings>) : {}),
+  }
+  const snapshot = buildSnapshot(settings, modelEvents(objects, settings))
   const resources = translateAll(snapshot).toSorted((left, right) =>
     `${left.typeUrl} ${left.name}` < `${right.typeUrl} ${right.name}` ? -1 : 1,
   )

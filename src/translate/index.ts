@@ -10,19 +10,64 @@ export {
 } from './ambient/policy.ts'
 export { translateService } from './ambient/service.ts'
 export { waypointKey } from './ambient/waypoint.ts'
+export { translateWaypointAllow, waypointAllowName } from './ambient/waypoint-allow.ts'
 export { translateWorkload } from './ambient/workload.ts'
+export { translateCluster } from './envoy/clusters/cluster.ts'
+export { type ClusterRef, outboundRef, waypointRef } from './envoy/clusters/names.ts'
+export { translateEndpoints } from './envoy/endpoints/assignment.ts'
+export { type GatewayTranslation, translateGateway } from './envoy/gateway.ts'
+export { keySetDependency } from './envoy/listeners/key-sets.ts'
+export { NamespaceScope, type Scope } from './envoy/lookup/scope.ts'
+export type { Problem } from './envoy/policies/problem.ts'
+export { type KeySets, keySetSources } from './envoy/policies/request-authentication.ts'
+export { gatewayView, type ProxyView, proxyView, viewKey } from './envoy/proxy.ts'
 export {
   type AttachedRoute,
   attachRoutes,
   type GatewayAttachment,
-  gatewayController,
   isServed,
   type ListenerAttachment,
+  type ParentOutcome,
   type RefusalReason,
-} from './envoy/attach.ts'
-export { type BackendProblem, type ClusterRef, resolveBackend } from './envoy/backends.ts'
-export { translateCluster, translateEndpoints } from './envoy/cluster.ts'
-export { type GatewayTranslation, translateGateway } from './envoy/gateway.ts'
+  type RouteObject,
+  routeNamed,
+} from './envoy/routes/attach.ts'
+export { type BackendProblem, resolveBackend } from './envoy/routes/backends.ts'
+export {
+  gatewayController,
+  meshController,
+  remoteController,
+} from './envoy/routes/gateway-listeners.ts'
+export {
+  type ResourceUpdate,
+  translateView,
+  type ViewInput,
+  type ViewResources,
+  ViewTranslation,
+} from './envoy/view.ts'
 export { contentVersion } from './hash.ts'
 export { configPath, provenanceExtension } from './provenance.ts'
+export { DependencyIndex, Memo, Reader, touchedKeys } from './reader.ts'
+export {
+  deployedName,
+  type FrontService,
+  isManaged,
+  type OutsideFacts,
+} from './status/addresses.ts'
+export { backendTlsStatus, type WantedAncestorStatus } from './status/backend-tls.ts'
+export type { WantedCondition } from './status/condition.ts'
+export {
+  gatewayConditionTypes,
+  gatewayStatus,
+  listenerSetStatus,
+  type WantedGatewayStatus,
+  type WantedListenerSetStatus,
+} from './status/gateway.ts'
+export { routeStatus, type WantedParentStatus } from './status/routes.ts'
+export {
+  waypointAccepted,
+  waypointAcceptedType,
+  waypointBound,
+  waypointBoundType,
+} from './status/waypoints.ts'
 export type { TranslatedResource } from './types.ts'

@@ -8,4 +8,6 @@ export interface TranslatedResource {
   /** The serialized message. */
   readonly bytes: Uint8Array
   readonly aliases?: readonly string[]
+  /** Names of the resources which this one comes along with: the services of a workload. */
+  readonly belongsTo?: readonly string[]
 }

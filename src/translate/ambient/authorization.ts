@@ -15,6 +15,7 @@ import type {
 import { create, security } from '../../proto/index.ts'
 import { configPath, policyProvenance } from '../provenance.ts'
 import { isSent } from './listing.ts'
+import { admittedPrincipals, expandPrincipals, trustDomainPrincipals } from './principals.ts'
 
 export interface ConvertedPolicy {
   /** Undefined: not for node proxies. */
@@ -27,15 +28,17 @@ export function convertAuthorizationPolicy(
   snapshot: Snapshot,
   policy: AuthorizationPolicy,
 ): ConvertedPolicy {
-  if (!isSent(policy)) return { authorization: undefined, unsupported: [] }
+  if (!isSent(snapshot, policy)) return { authorization: undefined, unsupported: [] }
   const rules: security.Rule[] = []
   const indexes: number[] = []
   const unsupported = new Set<string>()
   for (const [index, rule] of policy.rules.entries()) {
-    const found = layer7Attributes(rule)
+    const found = layer7Attributes(snapshot, rule)
     for (const name of found) unsupported.add(name)
     if (policy.action === 'ALLOW' && found.length > 0) continue
-    rules.push(create(security.RuleSchema, { clauses: clausesOf(rule, policy.namespace) }))
+    rules.push(
+      create(security.RuleSchema, { clauses: clausesOf(snapshot, rule, policy.namespace) }),
+    )
     indexes.push(index)
   }
   const authorization = create(security.AuthorizationSchema, {
@@ -44,6 +47,7 @@ export function convertAuthorizationPolicy(
     scope: scopeOf(snapshot, policy),
     action: policy.action === 'DENY' ? security.Action.DENY : security.Action.ALLOW,
     rules,
+    dryRun: policy.dryRun,
     extensions: [
       policyProvenance(
         configPath({
@@ -72,32 +76,41 @@ const layer7Source = [
   'notRemoteIpBlocks',
   'requestPrincipals',
   'notRequestPrincipals',
-  // A match has no such field, and putting it into the principals would widen the rule.
-  'trustDomains',
-  'notTrustDomains',
 ] as const
 const layer7Operation = ['hosts', 'notHosts', 'methods', 'notMethods', 'paths', 'notPaths'] as const
 
-function layer7Attributes(rule: AuthorizationRule): string[] {
+function layer7Attributes(snapshot: Snapshot, rule: AuthorizationRule): string[] {
   const found: string[] = []
   for (const { source = {} } of rule.from ?? []) {
     found.push(...layer7Source.filter((name) => (source[name]?.length ?? 0) > 0))
+    // Not all combinations with principals have a form that a match can hold.
+    if (admittedPrincipals(snapshot, source) === undefined) found.push('trustDomains')
+    if (trustDomainPrincipals(source.notTrustDomains) === undefined) found.push('notTrustDomains')
   }
   for (const { operation = {} } of rule.to ?? []) {
     found.push(...layer7Operation.filter((name) => (operation[name]?.length ?? 0) > 0))
   }
-  for (const condition of rule.when ?? [])
-    if (!(condition.key in whenKeys)) found.push(condition.key)
+  for (const condition of rule.when ?? []) {
+    if (!Object.hasOwn(whenKeys, condition.key) || !isExpressible(condition)) {
+      found.push(condition.key)
+    }
+  }
   return found
 }
 
 /** One clause for `to`, one for `from`, one for each `when`. */
-function clausesOf(rule: AuthorizationRule, namespace: string): security.Clause[] {
+function clausesOf(
+  snapshot: Snapshot,
+  rule: AuthorizationRule,
+  namespace: string,
+): security.Clause[] {
   const clauses: security.Match[][] = []
   const { from = [], to = [], when = [] } = rule
   if (to.length > 0) clauses.push(to.map(({ operation }) => operationMatch(operation ?? {})))
-  if (from.length > 0) clauses.push(from.map(({ source }) => sourceMatch(source ?? {}, namespace)))
-  for (const condition of when) clauses.push([conditionMatch(condition)])
+  if (from.length > 0) {
+    clauses.push(from.map(({ source }) => sourceMatch(snapshot, source ?? {}, namespace)))
+  }
+  for (const condition of when) clauses.push([conditionMatch(snapshot, condition, namespace)])
   return clauses.map((matches) => create(security.ClauseSchema, { matches }))
 }
 
@@ -108,20 +121,31 @@ function operationMatch(operation: AuthorizationOperation): security.Match {
   })
 }
 
-function sourceMatch(source: AuthorizationSource, namespace: string): security.Match {
+function sourceMatch(
+  snapshot: Snapshot,
+  source: AuthorizationSource,
+  namespace: string,
+): security.Match {
   return create(security.MatchSchema, {
     sourceIps: addresses(source.ipBlocks),
     notSourceIps: addresses(source.notIpBlocks),
     namespaces: strings(source.namespaces),
     notNamespaces: strings(source.notNamespaces),
-    principals: strings(source.principals),
-    notPrincipals: strings(source.notPrincipals),
+    principals: strings(admittedPrincipals(snapshot, source)),
+    notPrincipals: strings([
+      ...expandPrincipals(snapshot, source.notPrincipals),
+      ...(trustDomainPrincipals(source.notTrustDomains) ?? []),
+    ]),
     serviceAccounts: serviceAccounts(source.serviceAccounts, namespace),
     notServiceAccounts: serviceAccounts(source.notServiceAccounts, namespace),
   })
 }
 
-type WhenReader = (condition: AuthorizationCondition) => security.Match
+type WhenReader = (
+  condition: AuthorizationCondition,
+  snapshot: Snapshot,
+  namespace: string,
+) => security.Match
 
 const whenKeys: Readonly<Record<string, WhenReader>> = {
   'source.ip': ({ values, notValues }) =>
@@ -134,10 +158,20 @@ const whenKeys: Readonly<Record<string, WhenReader>> = {
       namespaces: strings(values),
       notNamespaces: strings(notValues),
     }),
-  'source.principal': ({ values, notValues }) =>
+  'source.principal': ({ values, notValues }, snapshot) =>
     create(security.MatchSchema, {
-      principals: strings(values),
-      notPrincipals: strings(notValues),
+      principals: strings(expandPrincipals(snapshot, values)),
+      notPrincipals: strings(expandPrincipals(snapshot, notValues)),
+    }),
+  'source.serviceAccount': ({ values, notValues }, _snapshot, namespace) =>
+    create(security.MatchSchema, {
+      serviceAccounts: serviceAccounts(values, namespace),
+      notServiceAccounts: serviceAccounts(notValues, namespace),
+    }),
+  'source.trustDomain': ({ values, notValues }) =>
+    create(security.MatchSchema, {
+      principals: strings(trustDomainPrincipals(values)),
+      notPrincipals: strings(trustDomainPrincipals(notValues)),
     }),
   'destination.ip': ({ values, notValues }) =>
     create(security.MatchSchema, {
@@ -152,8 +186,21 @@ const whenKeys: Readonly<Record<string, WhenReader>> = {
 }
 
 /** A key of layer 7 leaves an empty match, which never matches. */
-function conditionMatch(condition: AuthorizationCondition): security.Match {
-  return whenKeys[condition.key]?.(condition) ?? create(security.MatchSchema)
+function conditionMatch(
+  snapshot: Snapshot,
+  condition: AuthorizationCondition,
+  namespace: string,
+): security.Match {
+  const read = Object.hasOwn(whenKeys, condition.key) ? whenKeys[condition.key] : undefined
+  if (read === undefined || !isExpressible(condition)) return create(security.MatchSchema)
+  return read(condition, snapshot, namespace)
+}
+
+function isExpressible({ key, values, notValues }: AuthorizationCondition): boolean {
+  if (key !== 'source.trustDomain') return true
+  return (
+    trustDomainPrincipals(values) !== undefined && trustDomainPrincipals(notValues) !== undefined
+  )
 }
 
 function strings(values: readonly string[] = []): security.StringMatch[] {

@@ -71,7 +71,7 @@ export function policyCondition(
     reason: 'UnsupportedValue',
     message,
   })
-  if (policy.dryRun)
+  if (policy.dryRun && snapshot.settings.dryRunPolicies !== true)
     return refused(`AuthorizationPolicy ${name}: dry-run is not supported by ztunnel`)
   if (policy.action === 'AUDIT' || policy.action === 'CUSTOM') {
     return refused(

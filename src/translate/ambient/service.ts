@@ -11,12 +11,14 @@ import { workload as api, create, typeUrl } from '../../proto/index.ts'
 import { encodeResource } from '../encode.ts'
 import type { TranslatedResource } from '../types.ts'
 import { addressAlias } from './names.ts'
-import { waypointAddress } from './waypoint.ts'
+import { waypointAddress, weightedWaypoints } from './waypoint.ts'
 
 /** @param key `<namespace>/<hostname>`, which is also the resource's name */
 export function translateService(snapshot: Snapshot, key: string): TranslatedResource | undefined {
   const service = snapshot.services.get(key)
-  if (service === undefined) return undefined
+  // Another name of something else: nothing of its own to connect to.
+  if (service === undefined || service.resolution === 'alias') return undefined
+  if (service.resolution === 'dynamic-dns' && !viaWaypoint(snapshot, service)) return undefined
   const network = networkOf(snapshot)
   return encodeResource({
     name: key,
@@ -29,16 +31,26 @@ export function translateService(snapshot: Snapshot, key: string): TranslatedRes
   })
 }
 
+/** What a wildcard stands for only a waypoint finds out; node proxies just bring traffic there. */
+function viaWaypoint(snapshot: Snapshot, service: Service): boolean {
+  return (
+    service.location === 'external' && waypointAddress(snapshot, service, 'service') !== undefined
+  )
+}
+
 function serviceMessage(snapshot: Snapshot, service: Service, network: string): api.Service {
   const waypoint = service.ofWaypoint ? undefined : waypointAddress(snapshot, service, 'service')
+  const weighted = service.ofWaypoint ? [] : weightedWaypoints(snapshot, service)
   const loadBalancing = loadBalancingOf(snapshot, service)
+  const exportTo = service.exportTo ?? snapshot.mesh.defaultServiceExportTo
   return create(api.ServiceSchema, {
     name: service.name,
     namespace: service.namespace,
     hostname: service.hostname,
     addresses: service.addresses.flatMap((address) => networkAddress(network, address)),
     ports: servicePorts(service),
-    subjectAltNames: [...service.subjectAltNames],
+    subjectAltNames: [...service.subjectAltNames, ...accountIdentities(snapshot, service)],
+    weightedWaypoints: weighted,
     ...(waypoint === undefined ? {} : { waypoint }),
     ...(loadBalancing === undefined ? {} : { loadBalancing }),
     ipFamilies: families[service.ipFamilies],
@@ -47,8 +59,17 @@ function serviceMessage(snapshot: Snapshot, service: Service, network: string): 
       service.ingressUseWaypoint ??
       snapshot.objects.Namespace.get(service.namespace)?.ingressUseWaypoint ??
       false,
-    visibility:
-      service.visibility === 'namespace' ? api.Visibility.NAMESPACE : api.Visibility.PUBLIC,
+    visibility: exportTo.every((name) => name === '.' || name === service.namespace)
+      ? api.Visibility.NAMESPACE
+      : api.Visibility.PUBLIC,
+  })
+}
+
+function accountIdentities(snapshot: Snapshot, service: Service): string[] {
+  return service.serviceAccounts.map((account) => {
+    const [namespace, name, ...rest] = account.split('/')
+    if (account.includes('://') || name === undefined || rest.length > 0) return account
+    return `spiffe://${snapshot.settings.trustDomain}/ns/${namespace}/sa/${name}`
   })
 }
 

@@ -5,10 +5,12 @@
 import { parseIp } from '../../base/index.ts'
 import {
   type Gateway,
+  matchesSelector,
   networkOf,
+  type Service,
   type Snapshot,
-  selects,
   type WaypointChoice,
+  type Workload,
 } from '../../model/index.ts'
 import { workload as api, create } from '../../proto/index.ts'
 
@@ -27,21 +29,71 @@ export function waypointKey(snapshot: Snapshot, user: WaypointUser): string | un
   return `${choice.namespace ?? user.namespace}/${choice.name}`
 }
 
-/** The address of the waypoint for one kind of traffic, or undefined when there is none to use. */
+/** The waypoint for one kind of traffic, when it admits the object and has an address to go to. */
+export function waypointOf(
+  snapshot: Snapshot,
+  user: WaypointUser,
+  traffic: WaypointTraffic,
+): Gateway | undefined {
+  return usable(snapshot, waypointKey(snapshot, user), user.namespace, traffic)
+}
+
+/** The address of that waypoint, or undefined when there is none to use. */
 export function waypointAddress(
   snapshot: Snapshot,
   user: WaypointUser,
-  traffic: 'service' | 'workload',
+  traffic: WaypointTraffic,
 ): api.GatewayAddress | undefined {
-  const key = waypointKey(snapshot, user)
-  const gateway = key === undefined ? undefined : snapshot.objects.Gateway.get(key)
-  if (gateway === undefined || !serves(gateway, traffic)) return undefined
-  if (!admits(snapshot, gateway, user.namespace)) return undefined
-  return gatewayAddress(snapshot, gateway)
+  const gateway = waypointOf(snapshot, user, traffic)
+  return gateway === undefined ? undefined : gatewayAddress(snapshot, gateway)
 }
 
-function serves(gateway: Gateway, traffic: 'service' | 'workload'): boolean {
-  const wanted = gateway.labels[waypointFor] ?? 'service'
+export type WaypointTraffic = 'service' | 'workload'
+
+function usable(
+  snapshot: Snapshot,
+  key: string | undefined,
+  namespace: string,
+  traffic: WaypointTraffic,
+): Gateway | undefined {
+  const gateway = key === undefined ? undefined : snapshot.objects.Gateway.get(key)
+  if (gateway === undefined || !serves(snapshot, gateway, traffic)) return undefined
+  if (!admits(snapshot, gateway, namespace)) return undefined
+  return gatewayAddress(snapshot, gateway) === undefined ? undefined : gateway
+}
+
+/**
+ * A service's canary waypoint and its share of the traffic. Nothing unless it and the waypoint can both
+ * be used: the service then keeps to its waypoint alone, and its status says why.
+ */
+export function canaryOf(
+  snapshot: Snapshot,
+  service: Service,
+): { readonly gateway: Gateway; readonly weight: number } | undefined {
+  const { waypointCanary: canary, namespace } = service
+  if (canary?.weight === undefined) return undefined
+  const primaryKey = waypointKey(snapshot, service)
+  const key = `${canary.namespace ?? namespace}/${canary.name}`
+  if (primaryKey === key || waypointOf(snapshot, service, 'service') === undefined) return undefined
+  const gateway = usable(snapshot, key, namespace, 'service')
+  return gateway === undefined ? undefined : { gateway, weight: canary.weight }
+}
+
+/** Both waypoints of a service that splits its traffic, as node proxies are told. */
+export function weightedWaypoints(snapshot: Snapshot, service: Service): api.WeightedWaypoint[] {
+  const canary = canaryOf(snapshot, service)
+  const primary = waypointAddress(snapshot, service, 'service')
+  const second = canary === undefined ? undefined : gatewayAddress(snapshot, canary.gateway)
+  if (canary === undefined || primary === undefined || second === undefined) return []
+  const share = (destination: api.GatewayAddress, weight: number): api.WeightedWaypoint =>
+    create(api.WeightedWaypointSchema, { destination, weight })
+  return [share(primary, 100 - canary.weight), share(second, canary.weight)]
+}
+
+/** The Gateway's own label before that of its class. */
+function serves(snapshot: Snapshot, gateway: Gateway, traffic: WaypointTraffic): boolean {
+  const ofClass = snapshot.objects.GatewayClass.get(gateway.className)?.labels[waypointFor]
+  const wanted = gateway.labels[waypointFor] ?? ofClass ?? 'service'
   return wanted === 'all' || wanted === traffic
 }
 
@@ -50,8 +102,40 @@ function admits(snapshot: Snapshot, gateway: Gateway, namespace: string): boolea
   const labels = snapshot.objects.Namespace.get(namespace)?.labels ?? {}
   return gateway.listeners.some(({ namespaces }) => {
     if (namespaces.from === 'All') return true
-    return namespaces.from === 'Selector' && selects(namespaces.matchLabels, labels)
+    return namespaces.from === 'Selector' && matchesSelector(namespaces, labels)
   })
+}
+
+const bindingAnnotation = 'ambient.istio.io/waypoint-inbound-binding'
+const gatewayName = 'gateway.networking.k8s.io/gateway-name'
+
+/**
+ * How node proxies hand connections to the pods of a Gateway that asks for more than bytes:
+ * `PROTOCOL[/PORT]` on the Gateway, else on its class. `NONE` takes back what the class says.
+ */
+export function applicationTunnel(
+  snapshot: Snapshot,
+  workload: Workload,
+): api.ApplicationTunnel | undefined {
+  const gateway = gatewayOfPod(snapshot, workload)
+  if (gateway === undefined) return undefined
+  const ofClass = snapshot.objects.GatewayClass.get(gateway.className)?.annotations
+  const text = gateway.config.annotations[bindingAnnotation] ?? ofClass?.[bindingAnnotation] ?? ''
+  const found = /^(NONE|PROXY)(?:\/(\d{1,5}))?$/.exec(text)
+  if (found === null || found[1] === 'NONE') return undefined
+  const port = Number(found[2] ?? 0)
+  return create(api.ApplicationTunnelSchema, {
+    protocol: api.ApplicationTunnel_Protocol.PROXY,
+    ...(port > 0 && port < 65536 ? { port } : {}),
+  })
+}
+
+/** The Gateway that a pod was deployed for, once it has an address: such pods have no waypoint. */
+export function gatewayOfPod(snapshot: Snapshot, workload: Workload): Gateway | undefined {
+  const name = workload.source === 'Pod' ? workload.labels[gatewayName] : undefined
+  if (name === undefined) return undefined
+  const gateway = snapshot.objects.Gateway.get(`${workload.namespace}/${name}`)
+  return gateway === undefined || gateway.statusAddresses.length === 0 ? undefined : gateway
 }
 
 /** Hostname addresses are preferred: they survive a new service IP. */

@@ -14,20 +14,21 @@ import type { TranslatedResource } from '../types.ts'
 import { listedPolicies } from './listing.ts'
 import { addressAlias } from './names.ts'
 import { appProtocols } from './service.ts'
-import { waypointAddress } from './waypoint.ts'
+import { applicationTunnel, gatewayOfPod, waypointAddress } from './waypoint.ts'
 
 /** @param uid the workload's UID, which is also the resource's name */
 export function translateWorkload(snapshot: Snapshot, uid: string): TranslatedResource | undefined {
   const workload = snapshot.workloads.get(uid)
-  if (workload === undefined) return undefined
+  // What listens on a socket of some host's file system is out of a node proxy's reach.
+  if (workload === undefined || workload.hostname.startsWith('unix://')) return undefined
   const network = workload.network ?? networkOf(snapshot)
+  const value = workloadMessage(snapshot, workload, network)
   return encodeResource({
     name: uid,
     typeUrl: typeUrl.address,
     schema: api.AddressSchema,
-    message: create(api.AddressSchema, {
-      type: { case: 'workload', value: workloadMessage(snapshot, workload, network) },
-    }),
+    message: create(api.AddressSchema, { type: { case: 'workload', value } }),
+    belongsTo: Object.keys(value.services),
     // Several workloads share a node's address: it names none of them.
     aliases: workload.hostNetwork
       ? []
@@ -38,7 +39,9 @@ export function translateWorkload(snapshot: Snapshot, uid: string): TranslatedRe
 function workloadMessage(snapshot: Snapshot, workload: Workload, network: string): api.Workload {
   const { settings } = snapshot
   const isPlainAddress = workload.source === 'EndpointSlice'
-  const waypoint = isPlainAddress ? undefined : waypointAddress(snapshot, workload, 'workload')
+  const hasWaypoint = !isPlainAddress && gatewayOfPod(snapshot, workload) === undefined
+  const waypoint = hasWaypoint ? waypointAddress(snapshot, workload, 'workload') : undefined
+  const tunnel = applicationTunnel(snapshot, workload)
   const locality = localityOf(snapshot, workload)
   const capacity = workload.weight
   return create(api.WorkloadSchema, {
@@ -63,6 +66,7 @@ function workloadMessage(snapshot: Snapshot, workload: Workload, network: string
     networkMode: workload.hostNetwork ? api.NetworkMode.HOST_NETWORK : api.NetworkMode.STANDARD,
     services: servicesOf(snapshot, workload),
     ...(waypoint === undefined ? {} : { waypoint }),
+    ...(tunnel === undefined ? {} : { applicationTunnel: tunnel }),
     ...(locality === undefined || isEmpty(locality)
       ? {}
       : { locality: create(api.LocalitySchema, locality) }),

@@ -12,12 +12,20 @@ import {
 import { create, typeUrl } from '../../proto/index.ts'
 import { encodeResource } from '../encode.ts'
 import { configPath } from '../provenance.ts'
+import { Reader } from '../reader.ts'
 import type { TranslatedResource } from '../types.ts'
-import { type AttachedRoute, attachRoutes, type GatewayAttachment, isServed } from './attach.ts'
-import type { ClusterRef } from './backends.ts'
-import { adsSource, duration, socketAddress } from './cluster.ts'
+import type { ClusterRef } from './clusters/names.ts'
+import { NamespaceScope } from './lookup/scope.ts'
 import { istioMetadata } from './metadata.ts'
-import { translateRoutes } from './route.ts'
+import { gatewayView } from './proxy.ts'
+import {
+  type AttachedRoute,
+  attachRoutes,
+  type GatewayAttachment,
+  isServed,
+} from './routes/attach.ts'
+import { gatewayApiRoutes } from './routes/gateway.ts'
+import { adsSource, duration, socketAddress } from './values.ts'
 
 export interface GatewayTranslation {
   readonly listeners: readonly TranslatedResource[]
@@ -26,21 +34,38 @@ export interface GatewayTranslation {
   readonly attachment: GatewayAttachment
 }
 
-/** @param key `<namespace>/<name>`; undefined for a Gateway that is not there or not ours */
-export function translateGateway(snapshot: Snapshot, key: string): GatewayTranslation | undefined {
+/**
+ * Undefined for a Gateway that is not there or not ours.
+ * @param key `<namespace>/<name>`
+ * @param reader notes what the routes rest on, besides the Gateway itself
+ */
+export function translateGateway(
+  snapshot: Snapshot,
+  key: string,
+  reader = new Reader(snapshot),
+): GatewayTranslation | undefined {
   const gateway = snapshot.objects.Gateway.get(key)
-  if (gateway === undefined || !isServed(snapshot, gateway)) return undefined
-  const attachment = attachRoutes(snapshot, gateway)
+  if (gateway === undefined || !isServed(reader, gateway)) return undefined
+  const attachment = attachRoutes(reader, gateway)
   const byPort = new Map<number, AttachedRoute[]>()
-  for (const { listener, problem, routes } of attachment.listeners) {
-    if (problem !== undefined) continue
-    byPort.set(listener.port, [...(byPort.get(listener.port) ?? []), ...routes])
+  for (const { spec, fault, routes } of attachment.listeners) {
+    const { port = 0, protocol } = spec
+    if (fault !== undefined || protocol !== 'HTTP') continue
+    byPort.set(port, [...(byPort.get(port) ?? []), ...routes])
   }
   const clusters = new Map<string, ClusterRef>()
   const routes: TranslatedResource[] = []
   const listeners: TranslatedResource[] = []
   for (const [port, attached] of byPort) {
-    const translated = translateRoutes(snapshot, port, attached)
+    const scope = new NamespaceScope(reader, gatewayView(key, gateway.labels))
+    const translated = gatewayApiRoutes({
+      scope,
+      name: `http.${port}`,
+      port,
+      attached: attached.flatMap(({ route, hostnames }) =>
+        route.kind === 'HTTPRoute' || route.kind === 'GRPCRoute' ? [{ route, hostnames }] : [],
+      ),
+    })
     for (const cluster of translated.clusters) clusters.set(cluster.name, cluster)
     routes.push(translated.resource)
     listeners.push(translateListener(gateway, port, translated.resource.name))
