@@ -27,6 +27,8 @@ export interface AuthenticatorOptions {
   readonly trustDomain: string
   /** TOKEN_AUDIENCES; default `istio-ca`. */
   readonly audiences?: readonly string[]
+  /** Whether a client certificate (DER) is on a revocation list. */
+  readonly isRevoked?: (certificate: Uint8Array) => boolean
   readonly logger: Logger
 }
 
@@ -42,7 +44,15 @@ interface TokenReview extends KubeObject {
 
 export function createAuthenticator(options: AuthenticatorOptions): Authenticate {
   return async (context) => {
-    const { identity } = context.peer
+    const { identity, certificateDer } = context.peer
+    const revoked = certificateDer !== undefined && options.isRevoked?.(certificateDer) === true
+    if (revoked) {
+      options.logger.warn('a caller was refused', {
+        from: context.peer.address,
+        reason: `its certificate of ${identity ?? 'nobody'} is revoked`,
+      })
+      throw unauthenticated()
+    }
     if (identity !== undefined) {
       const id = parseSpiffeId(identity)
       if (id !== undefined && id.trustDomain === options.trustDomain) {

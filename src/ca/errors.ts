@@ -14,6 +14,18 @@ export function badMaterial(secret: string, detail: string, cause?: unknown): Me
   )
 }
 
+export function brokenTrust(secret: string): MeshError {
+  return new MeshError(
+    'CA_TRUST',
+    `Secret ${secret} has none of the roots that the mesh trusts now; the present authority stays`,
+    {
+      hint:
+        'Put the old and the new root into root-cert.pem, wait until proxies have both, then change ' +
+        'ca-cert.pem. A restart of istiod takes the new one at once, and cuts off proxies until they renew.',
+    },
+  )
+}
+
 export function ttlTooLong(askedMs: number, maxMs: number): MeshError {
   return new MeshError(
     'CA_TTL',

@@ -10,6 +10,8 @@ export const limits = {
   /** Certificates begin earlier, for peers whose clocks are behind. */
   clockSkewMs: 2 * 60_000,
   rootTtlMs: 3650 * dayMs,
+  /** Of a self-signed root's key. */
+  rsaBits: 2048,
   /** The self-signed root gets a successor when less than this part of its life is left. */
   rotationGracePart: 0.2,
   rotationCheckMs: hourMs,
@@ -17,6 +19,11 @@ export const limits = {
   servingTtlMs: dayMs,
   /** How often its age is looked at, on the wall clock (suspended machines). */
   servingCheckMs: 5_000,
+  /** Requests that one caller may make: a node proxy asks for every account of its node at once. */
+  requestsPerSecond: 500,
+  requestBurst: 2_000,
+  /** Callers whose rate is remembered; the longest silent ones are forgotten. */
+  ratedCallersMax: 10_000,
   /** A pod may be known to its node before it is known here. */
   podWaitMs: 1_000,
   podPollMs: 50,

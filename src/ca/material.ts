@@ -9,6 +9,8 @@ import {
   createCaCertificate,
   type KeyPair,
   parseCertificate,
+  parseRevocationList,
+  type RevocationList,
   readKeyPair,
   splitPem,
 } from '../x509/index.ts'
@@ -22,6 +24,8 @@ export interface Secret extends KubeObject {
 
 export const selfSignedSecretName = 'istio-ca-secret'
 export const pluggedInSecretName = 'cacerts'
+/** In the Secret `cacerts`: we made what is in it ourselves (USE_CACERTS_FOR_SELF_SIGNED_CA). */
+const generatedKey = 'istio-generated'
 
 export interface CaMaterial {
   /** Whether we made the root ourselves and may replace it. */
@@ -32,8 +36,12 @@ export interface CaMaterial {
   readonly intermediates: readonly string[]
   /** One or several certificates. */
   readonly rootsPem: string
+  /** Revocation lists as the operator gave them (`ca-crl.pem`); empty: none. */
+  readonly crlPem: string
+  readonly revocations: readonly RevocationList[]
   readonly notBefore: number
   readonly notAfter: number
+  readonly secretName: string
   readonly resourceVersion: string | undefined
 }
 
@@ -48,7 +56,8 @@ export function readMaterial(secret: Secret, nowMs: number): CaMaterial {
     }
     return ''
   }
-  const selfSigned = name === selfSignedSecretName
+  const generated = secret.data?.[generatedKey] !== undefined
+  const selfSigned = name === selfSignedSecretName || generated
   const certificateText = text('ca-cert.pem', 'tls.crt')
   const rootText = text('root-cert.pem', 'ca.crt') || (selfSigned ? certificateText : '')
   const chainText = text('cert-chain.pem') || certificateText
@@ -59,7 +68,10 @@ export function readMaterial(secret: Secret, nowMs: number): CaMaterial {
     if (roots.length === 0) throw new Error('root-cert.pem has no certificate')
     const keys = readKeyPair(text('ca-key.pem', 'tls.key'))
     const info = parseCertificate(certificatePem)
-    checkAuthority(certificatePem, keys, roots, splitPem(chainText))
+    const chain = splitPem(chainText)
+    checkAuthority(certificatePem, keys, roots, chain)
+    const crlPem = splitPem(text('ca-crl.pem'), 'X509 CRL').join('')
+    const revocations = readRevocations(crlPem, [...new Set([certificatePem, ...chain, ...roots])])
     // An expired root of our own is replaced, an operator's can only be complained about.
     if (!selfSigned && info.notAfter <= nowMs) {
       throw new Error(`ca-cert.pem expired at ${new Date(info.notAfter).toISOString()}`)
@@ -68,10 +80,13 @@ export function readMaterial(secret: Secret, nowMs: number): CaMaterial {
       selfSigned,
       keys,
       certificatePem,
-      intermediates: splitPem(chainText).filter((pem) => !roots.includes(pem)),
+      intermediates: chain.filter((pem) => !roots.includes(pem)),
       rootsPem: roots.join(''),
+      crlPem,
+      revocations,
       notBefore: info.notBefore,
       notAfter: info.notAfter,
+      secretName: name,
       resourceVersion: secret.metadata.resourceVersion,
     }
   } catch (error) {
@@ -107,13 +122,46 @@ function checkAuthority(
   throw new Error('ca-cert.pem does not lead to any root of root-cert.pem')
 }
 
+/** Each list has to come from an authority of the chain, none of which may be on one. */
+function readRevocations(crlPem: string, authorities: readonly string[]): RevocationList[] {
+  const lists = splitPem(crlPem, 'X509 CRL').map((pem) => parseRevocationList(pem))
+  for (const [index, list] of lists.entries()) {
+    const issued = authorities.some((pem) => {
+      const { subject } = parseCertificate(pem)
+      return subject.equals(list.issuer) && list.signedBy(new X509Certificate(pem).publicKey)
+    })
+    if (!issued)
+      throw new Error(`list ${index + 1} of ca-crl.pem is signed by no authority of the chain`)
+  }
+  if (authorities.some((pem) => isRevoked(lists, parseCertificate(pem)))) {
+    throw new Error('a certificate of its own chain is on the revocation list')
+  }
+  return lists
+}
+
+/** Whether a list of its issuer has the certificate. */
+export function isRevoked(
+  lists: readonly RevocationList[],
+  certificate: { readonly issuer: Buffer; readonly serial: string },
+): boolean {
+  return lists.some(
+    ({ issuer, revoked }) => issuer.equals(certificate.issuer) && revoked.has(certificate.serial),
+  )
+}
+
 /** A root for these keys; the subject is the trust domain. */
-export function newRoot(keys: KeyPair, trustDomain: string, nowMs: number): Promise<string> {
+export function newRoot(options: {
+  readonly keys: KeyPair
+  readonly trustDomain: string
+  readonly nowMs: number
+  readonly rootTtlMs: number
+}): Promise<string> {
+  const { keys, trustDomain, nowMs, rootTtlMs } = options
   return createCaCertificate({
     keys,
     subject: { organizations: [trustDomain] },
     notBefore: nowMs - limits.clockSkewMs,
-    notAfter: nowMs + limits.rootTtlMs,
+    notAfter: nowMs + rootTtlMs,
   })
 }
 
@@ -121,16 +169,21 @@ export function newRoot(keys: KeyPair, trustDomain: string, nowMs: number): Prom
 export function selfSignedSecret(options: {
   readonly namespace: string
   readonly keys: KeyPair
+  /** The one that signs. */
   readonly rootPem: string
+  /** Earlier ones which are still trusted. */
+  readonly earlierRoots?: readonly string[]
+  readonly name?: string
   readonly resourceVersion?: string
 }): Secret {
-  const { namespace, keys, rootPem, resourceVersion } = options
+  const { namespace, keys, rootPem, earlierRoots = [], resourceVersion } = options
+  const { name = selfSignedSecretName } = options
   const encode = (text: string): string => Buffer.from(text).toString('base64')
   return {
     apiVersion: 'v1',
     kind: 'Secret',
     metadata: {
-      name: selfSignedSecretName,
+      name,
       namespace,
       ...(resourceVersion === undefined ? {} : { resourceVersion }),
     },
@@ -140,7 +193,8 @@ export function selfSignedSecret(options: {
       'ca-key.pem': encode(keys.privatePem),
       'cert-chain.pem': '',
       'key.pem': '',
-      'root-cert.pem': encode(rootPem),
+      'root-cert.pem': encode([rootPem, ...earlierRoots].join('')),
+      ...(name === pluggedInSecretName ? { [generatedKey]: '' } : {}),
     },
   }
 }

@@ -12,7 +12,7 @@ import {
   CertificateAuthority,
   createAuthenticator,
   createPodLookup,
-  RootCertController,
+  distributeRoots,
   registerCertificateService,
   ServingKeeper,
   servingNames,
@@ -212,7 +212,10 @@ test('callers without a good token, and impersonations without ground, are refus
       cases.map(async ([token, identity, reason]) => {
         await assert.rejects(mesh.ask(token, identity), {
           status: grpcStatus.unauthenticated,
-          message: 'authentication failure',
+          message:
+            identity === undefined
+              ? 'request authenticate failure'
+              : 'request impersonation authentication failure',
         })
         assert.ok(
           mesh.log.some((line) => reason.test(line)),
@@ -223,7 +226,7 @@ test('callers without a good token, and impersonations without ground, are refus
     assert.equal(mesh.counts.get('citadel_server_authentication_failure_count'), cases.length)
     await assert.rejects(mesh.ask('reviews', undefined, 91 * 86_400), {
       status: grpcStatus.invalidArgument,
-      message: /maximum of 7776000 s/,
+      message: /^CSR signing error \(.*maximum of 7776000 s\)$/,
     })
   } finally {
     await mesh.stop()
@@ -244,7 +247,10 @@ test('a node proxy gets certificates from the service, and they are credentials 
   try {
     const certificate = await manager.fetch(id('reviews'))
     assert.equal(certificate.rootsPem, mesh.authority.rootsPem)
-    await assert.rejects(manager.fetch(id('ratings')), /authentication failure/)
+    await assert.rejects(
+      manager.fetch(id('ratings')),
+      /request impersonation authentication failure/,
+    )
     const channel = new GrpcChannel({
       address: mesh.address,
       serverName: connection.serverName,
@@ -305,7 +311,7 @@ test('every namespace gets the root certificate, and gets it back', async () => 
       return () => {}
     },
   }
-  const controller = new RootCertController({ client, namespaces, authority, clock, logger })
+  const controller = distributeRoots({ client, namespaces, authority, clock, logger })
   await namespaces.start()
   await controller.start()
   const root = async (name: string, expected: string): Promise<void> => {

@@ -6,11 +6,12 @@ import { type Clock, type Logger, MeshError, sleep, toError } from '../base/inde
 import { type CallContext, GrpcError, type GrpcServer, grpcStatus } from '../grpc/index.ts'
 import { ca, create } from '../proto/index.ts'
 import { parseSpiffeId } from '../x509/index.ts'
-import { type Authenticate, type Caller, unauthenticated } from './authenticator.ts'
+import type { Authenticate, Caller } from './authenticator.ts'
 import type { CertificateAuthority } from './authority.ts'
 import { limits } from './limits.ts'
 import { type CaMetrics, noMetrics } from './metrics.ts'
 import type { PodLookup } from './pods.ts'
+import { RateLimit } from './rate-limit.ts'
 
 export interface CertificateServiceOptions {
   readonly authority: Pick<CertificateAuthority, 'issue'>
@@ -19,6 +20,8 @@ export interface CertificateServiceOptions {
   readonly trustDomain: string
   /** CA_TRUSTED_NODE_ACCOUNTS as `namespace/account`; default `istio-system/ztunnel`. */
   readonly trustedNodeAccounts?: readonly string[]
+  /** Of one caller in the long run; default 500. */
+  readonly requestsPerSecond?: number
   readonly clock: Clock
   readonly logger: Logger
   readonly metrics?: CaMetrics
@@ -30,11 +33,13 @@ export function registerCertificateService(
   options: CertificateServiceOptions,
 ): void {
   const { metrics = noMetrics } = options
+  const rate = new RateLimit(options.clock, options.requestsPerSecond)
   server.registerUnary(
     ca.IstioCertificateService.method.createCertificate,
     async (request, context) => {
       metrics.count('citadel_server_csr_count')
       const caller = await identify(context, options)
+      if (!rate.take(`${caller.identity} ${caller.pod?.uid ?? ''}`)) throw tooMany(caller, options)
       const identity = await wantedIdentity(caller, request.metadata, options)
       try {
         const ttlMs = Number(request.validityDuration) * 1000
@@ -54,8 +59,16 @@ async function identify(context: CallContext, options: CertificateServiceOptions
     return await options.authenticate(context)
   } catch (error) {
     options.metrics?.count('citadel_server_authentication_failure_count')
-    throw error
+    const refused = error instanceof GrpcError && error.status === grpcStatus.unauthenticated
+    throw refused
+      ? new GrpcError(grpcStatus.unauthenticated, 'request authenticate failure', { cause: error })
+      : error
   }
+}
+
+function tooMany(caller: Caller, options: CertificateServiceOptions): GrpcError {
+  options.logger.warn('a caller asks too often', { caller: caller.identity, pod: caller.pod?.name })
+  return new GrpcError(grpcStatus.resourceExhausted, 'too many certificate requests')
 }
 
 /** The identity that the certificate gets. Rejects UNAUTHENTICATED, with the reason in the log. */
@@ -78,7 +91,7 @@ async function wantedIdentity(
     wanted: String(wanted).slice(0, 300),
     reason,
   })
-  throw unauthenticated()
+  throw new GrpcError(grpcStatus.unauthenticated, 'request impersonation authentication failure')
 }
 
 /** Why the caller may not have a certificate of this identity, or undefined when it may. */
@@ -139,11 +152,12 @@ function signError(
     parsing ? 'citadel_server_csr_parsing_err_count' : 'citadel_server_csr_sign_err_count',
   )
   options.logger.warn('no certificate was issued', { identity, error: toError(error).message })
+  const text = `CSR signing error (${toError(error).message})`
   if (parsing || code === 'CA_TTL') {
-    return new GrpcError(grpcStatus.invalidArgument, toError(error).message, { cause: error })
+    return new GrpcError(grpcStatus.invalidArgument, text, { cause: error })
   }
   if (code === 'CA_NOT_READY') {
     return new GrpcError(grpcStatus.unavailable, toError(error).message, { cause: error })
   }
-  return new GrpcError(grpcStatus.internal, 'signing failed', { cause: error })
+  return new GrpcError(grpcStatus.internal, 'CSR signing error (internal error)', { cause: error })
 }

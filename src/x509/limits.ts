@@ -4,6 +4,8 @@ export const limits = {
   certificateBytesMax: 64 * 1024,
   /** A certificate request is smaller still. */
   csrBytesMax: 32 * 1024,
+  /** Operators' lists, of some tens of thousands of entries. */
+  crlBytesMax: 1024 * 1024,
   /** Names in one certificate. */
   sansMax: 256,
   /** A SPIFFE id has at most this many characters (SPIFFE specification). */
