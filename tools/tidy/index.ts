@@ -12,6 +12,7 @@ import {
   longFiles,
   onlyIn,
   pureModules,
+  pureModulesOf,
   pureRooms,
 } from './rules.ts'
 
@@ -84,7 +85,8 @@ function checkPackage(file: SourceFile, { specifier, typeOnly }: Import): string
   if (
     pureRooms.includes(file.room) &&
     specifier.startsWith('node:') &&
-    !pureModules.includes(specifier)
+    !pureModules.includes(specifier) &&
+    !(pureModulesOf[file.room] ?? []).includes(specifier)
   ) {
     found.push(`src/${file.path}: imports ${specifier} in the pure room ${file.room}`)
   }

@@ -25,6 +25,7 @@ export const layers: readonly (readonly string[])[] = [
 
 /** Files of a room that others may import. */
 export const doors: Readonly<Record<string, readonly string[]>> = {
+  decide: ['index.ts', 'l7.ts'],
   proto: ['index.ts', 'envoy.ts'],
 }
 
@@ -67,6 +68,11 @@ export const pureModules = [
   'node:net',
   'node:buffer',
 ]
+
+/** What single pure rooms may import besides: signatures are computed, keys come as parameters. */
+export const pureModulesOf: Readonly<Record<string, readonly string[]>> = {
+  decide: ['node:crypto'],
+}
 
 /** Packages and modules that only some rooms may import. */
 export const onlyIn: Readonly<Record<string, readonly string[]>> = {
