@@ -1,47 +1,65 @@
 /** Status conditions: merged so that a write happens only when something changed. */
+import type { WantedCondition } from '../translate/index.ts'
+
+export type { WantedCondition } from '../translate/index.ts'
 
 export interface Condition {
   type: string
   status: string
   reason: string
   message: string
-  observedGeneration?: number
+  observedGeneration?: number | string
   lastTransitionTime?: string
 }
 
-export interface WantedCondition {
-  readonly type: string
-  readonly status: 'True' | 'False' | 'Unknown'
-  readonly reason: string
-  readonly message: string
+export interface MergeOptions {
+  readonly generation: number
+  readonly nowMs: number
+  /** Types that are ours alone: those not wanted any more go. Others stay as they are. */
+  readonly owned?: readonly string[]
 }
 
 /**
- * The conditions with the wanted ones put in; those of other types stay. Undefined when nothing
- * changes. The transition time moves only with the status, as Kubernetes defines it.
+ * The conditions with the wanted ones put in, in the place they had. The transition time moves only with the
+ * status, as Kubernetes defines it. The same list when nothing changes.
  */
 export function mergeConditions(
   present: readonly Condition[],
   wanted: readonly WantedCondition[],
-  generation: number,
-  nowMs: number,
-): Condition[] | undefined {
+  { generation, nowMs, owned = [] }: MergeOptions,
+): readonly Condition[] {
   const now = `${new Date(nowMs).toISOString().slice(0, 19)}Z`
   let changed = false
-  const others = present.filter((old) => !wanted.some(({ type }) => type === old.type))
-  const merged = wanted.map((condition) => {
-    const old = present.find(({ type }) => type === condition.type)
+  const next = (old: Condition | undefined, condition: WantedCondition): Condition => {
+    const sameStatus = old !== undefined && old.status === condition.status
     const same =
-      old !== undefined &&
-      old.status === condition.status &&
+      sameStatus &&
       old.reason === condition.reason &&
       old.message === condition.message &&
-      (old.observedGeneration ?? 0) === generation
+      // Istio's own kinds have it as text.
+      Number(old.observedGeneration ?? 0) === generation
     if (same) return old
     changed = true
-    const lastTransitionTime =
-      old !== undefined && old.status === condition.status ? (old.lastTransitionTime ?? now) : now
-    return { ...condition, observedGeneration: generation, lastTransitionTime }
+    const lastTransitionTime = sameStatus ? (old.lastTransitionTime ?? now) : now
+    const { type, status, reason, message } = condition
+    return {
+      type,
+      status,
+      reason,
+      message,
+      ...(generation === 0 ? {} : { observedGeneration: generation }),
+      lastTransitionTime,
+    }
+  }
+  const kept = present.flatMap((old) => {
+    const condition = wanted.find(({ type }) => type === old.type)
+    if (condition !== undefined) return next(old, condition)
+    if (!owned.includes(old.type)) return old
+    changed = true
+    return []
   })
-  return changed ? [...others, ...merged] : undefined
+  const added = wanted
+    .filter(({ type }) => present.every((old) => old.type !== type))
+    .map((condition) => next(undefined, condition))
+  return changed || added.length > 0 ? [...kept, ...added] : present
 }

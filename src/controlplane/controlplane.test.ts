@@ -1,9 +1,8 @@
 /** The whole control plane over real TLS, with a Kubernetes API in memory and the real delta client. */
 import assert from 'node:assert/strict'
-import { get as httpGet } from 'node:http'
 import { after, before, test } from 'node:test'
 import { silentLogger, systemClock } from '../base/index.ts'
-import { resources } from '../kube/index.ts'
+import { type KubeObject, resources } from '../kube/index.ts'
 import { fromBinary, security, typeUrl, workload } from '../proto/index.ts'
 import { createDeltaClient, type DeltaClient } from '../xdsclient/index.ts'
 import { ControlPlane } from './app.ts'
@@ -11,7 +10,12 @@ import { readConfig } from './config.ts'
 import { FakeKube } from './fixture.ts'
 
 const kube = new FakeKube()
-const config = { ...readConfig({}), xdsPort: 0, httpPort: 0, readyPort: 0 }
+const fromEnvironment = readConfig({ PILOT_DEBOUNCE_AFTER: '50ms' }, [
+  'discovery',
+  '--secureGRPCAddr=127.0.0.1:0',
+  '--grpcAddr=:0',
+])
+const config = { ...fromEnvironment, httpPort: 0, readyPort: 0, webhookPort: 0 }
 const app = new ControlPlane({
   config,
   client: kube.client,
@@ -184,6 +188,14 @@ test('a Gateway of class istio is deployed, and its status says where it is', as
   const status = (): string =>
     JSON.stringify(kube.peek(resources.gateways, 'bookinfo', 'bookinfo-gateway')?.status ?? {})
   await eventually('no address yet', () => /"Programmed".*AddressNotAssigned/.test(status()))
+  kube.put(resources.endpointslices, {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { name, namespace: 'bookinfo', labels: { 'kubernetes.io/service-name': name } },
+    addressType: 'IPv4',
+    endpoints: [{ addresses: ['10.244.0.30'], conditions: { ready: true } }],
+    ports: [{ name: 'http', port: 80 }],
+  } as KubeObject)
   await kube.patch(resources.services, 'bookinfo', name, 'merge', {
     status: { loadBalancer: { ingress: [{ ip: '127.0.0.1' }] } },
   })
@@ -239,56 +251,4 @@ test('a caller with a bad token gets nothing', async () => {
   await nobody.start()
   await eventually('it is refused', () => reasons.some((reason) => /UNAUTHENTICATED/i.test(reason)))
   await nobody.stop()
-})
-
-interface From {
-  readonly localAddress?: string
-  readonly token?: string
-}
-
-function fetchText(
-  port: number,
-  path: string,
-  from: From = {},
-): Promise<{ status: number; text: string }> {
-  return new Promise((resolve, reject) => {
-    const { localAddress, token } = from
-    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` }
-    const options = localAddress === undefined ? {} : { localAddress }
-    httpGet({ host: '127.0.0.1', port, path, headers, ...options }, (response) => {
-      let text = ''
-      response.setEncoding('utf8')
-      response.on('data', (chunk: string) => (text += chunk))
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, text }))
-    }).on('error', reject)
-  })
-}
-
-test('the operator ports answer: readiness, version, metrics and debug pages', async () => {
-  assert.equal((await fetchText(app.ports.ready, '/ready')).status, 200)
-  assert.equal((await fetchText(app.ports.ready, '/debug/syncz')).status, 404)
-  assert.equal((await fetchText(app.ports.http, '/version')).text, '0.1.0\n')
-  assert.match(
-    (await fetchText(app.ports.http, '/metrics')).text,
-    /pilot_xds\{version="0.1.0"\} \d/,
-  )
-  assert.match((await fetchText(app.ports.http, '/debug/syncz')).text, /ztunnel-1\.istio-system/)
-  assert.match((await fetchText(app.ports.http, '/debug/ambientz')).text, /reviews-1/)
-  assert.match((await fetchText(app.ports.http, '/debug/configz')).text, /AuthorizationPolicy/)
-  assert.equal((await fetchText(app.ports.http, '/debug/nothing')).status, 404)
-})
-
-test('debug pages need a token of the system namespace, unless asked from 127.0.0.1', async () => {
-  const status = async (token?: string): Promise<number> => {
-    const from = { localAddress: '127.0.0.2', ...(token === undefined ? {} : { token }) }
-    return (await fetchText(app.ports.http, '/debug/syncz', from)).status
-  }
-  assert.equal(await status(), 401)
-  assert.equal(await status('nonsense'), 401)
-  assert.equal(await status('bookinfo:reviews:reviews-1'), 401)
-  assert.equal(await status('istio-system:default:tool-1'), 200)
-  assert.equal(
-    (await fetchText(app.ports.http, '/metrics', { localAddress: '127.0.0.2' })).status,
-    200,
-  )
 })

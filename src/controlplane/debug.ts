@@ -1,58 +1,29 @@
-/** The debug pages: what the control plane knows and what it sent, as JSON. */
-import { type DescMessage, fromBinary as decode } from '@bufbuild/protobuf'
-import type { Informer } from '../client/index.ts'
-import { security, toJson, typeUrl, workload } from '../proto/index.ts'
-import type { EncodedResource, ProxyNode } from '../xds/index.ts'
-import type { MeshSource } from './source.ts'
+/** The debug pages: what the control plane knows and what it sent. */
 
-/** What the xDS server tells about its connections. */
-export interface ConnectionReport {
-  /** One item a connected proxy, in the form of `/debug/syncz`. */
-  connections(): readonly unknown[]
-}
+import { type MeshPagesOptions, meshPages } from './debug-mesh.ts'
+import {
+  type DebugPage,
+  type DebugPages,
+  indexPage,
+  type PageAnswer,
+  type PageRequest,
+} from './debug-page.ts'
+import { type ProxyPagesOptions, proxyPages } from './debug-proxies.ts'
 
-export interface DebugPagesOptions {
-  readonly source: MeshSource
-  readonly xds: ConnectionReport
-  /** Informers whose objects are configuration. */
-  readonly config: readonly Informer[]
-}
+export type DebugOptions = MeshPagesOptions & ProxyPagesOptions
 
-export type DebugPage = () => unknown
-
-/** Any proxy sees the same of these types. */
-const anyProxy: ProxyNode = {
-  id: '',
-  type: 'ztunnel',
-  ip: '',
-  name: '',
-  namespace: '',
-  cluster: '',
-  metadata: {},
-  identity: undefined,
-}
-
-/** The pages by their path below `/debug/`. */
-export function debugPages(options: DebugPagesOptions): ReadonlyMap<string, DebugPage> {
-  const { source, xds, config } = options
-  const read = (type: string, schema: DescMessage): unknown[] =>
-    [...source.list(type, anyProxy)].map((resource) => readable(resource, schema))
-  return new Map<string, DebugPage>([
-    ['syncz', () => xds.connections()],
-    ['configz', () => config.flatMap((informer) => informer.list())],
-    [
-      'ambientz',
-      () => ({
-        addresses: read(typeUrl.address, workload.AddressSchema),
-        policies: read(typeUrl.authorization, security.AuthorizationSchema),
-      }),
-    ],
-  ])
-}
-
-function readable(resource: EncodedResource, schema: DescMessage): unknown {
-  const message = decode(schema, resource.bytes)
-  // Extensions hold packed messages that need no unpacking here.
-  if ('extensions' in message) Reflect.set(message, 'extensions', [])
-  return { name: resource.name, version: resource.version, ...Object(toJson(schema, message)) }
+/** The pages by their path below `/debug/`; the empty path is the index. */
+export function debugPages(options: DebugOptions): DebugPages {
+  const pages = new Map<string, DebugPage>([...proxyPages(options), ...meshPages(options)])
+  const names = (): string[] => [...pages.keys()].filter((name) => name !== '' && name !== 'list')
+  pages.set('list', {
+    help: 'The names of all pages, as JSON',
+    answer: (): PageAnswer => ({ json: names().toSorted() }),
+  })
+  const listed = new Map(pages)
+  pages.set('', {
+    help: 'This page',
+    answer: (_request: PageRequest): PageAnswer => ({ html: indexPage(listed) }),
+  })
+  return pages
 }

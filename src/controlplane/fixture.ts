@@ -1,7 +1,8 @@
 /**
- * For tests: a Kubernetes API in memory behind the client's interface, with watches, merge patches and
- * token reviews. Tokens are `<namespace>:<service account>:<pod>`.
+ * For tests: a Kubernetes API in memory behind the client's interface, with watches, merge patches (apply is
+ * one here), leases and token reviews. Tokens are `<namespace>:<service account>:<pod>`.
  */
+import { isDeepStrictEqual } from 'node:util'
 import type { KubeClient, ListOptions, WatchEvent } from '../client/index.ts'
 import {
   failure,
@@ -21,8 +22,12 @@ interface Watcher {
   push(event: WatchEvent<KubeObject>): void
 }
 
+/** With the group, since Istio and Gateway API both have Gateways: `gateways.networking.istio.io`. */
+const typeOf = ({ group, resource }: GroupVersionResource): string =>
+  group === '' ? resource : `${resource}.${group}`
+
 const keyOf = (gvr: GroupVersionResource, namespace: string | undefined, name: string): string =>
-  `${gvr.resource}/${namespace ?? ''}/${name}`
+  `${typeOf(gvr)}/${namespace ?? ''}/${name}`
 
 export class FakeKube {
   /** Resources that answer 404, as if their CRD were not installed. */
@@ -70,7 +75,7 @@ export class FakeKube {
     if (this.missing.has(gvr.resource)) throw failure(404, 'NotFound', `no ${gvr.resource}`)
     const wantedName = /metadata\.name=(.+)/.exec(options.fieldSelector ?? '')?.[1]
     const items = [...this.#objects]
-      .filter(([key]) => key.startsWith(`${gvr.resource}/`))
+      .filter(([key]) => key.startsWith(`${typeOf(gvr)}/`))
       .map(([, object]) => structuredClone(object))
       .filter(({ metadata }) => wantedName === undefined || metadata.name === wantedName)
     return {
@@ -95,17 +100,52 @@ export class FakeKube {
     gvr: GroupVersionResource,
     namespace: string | undefined,
     name: string,
-    _type: string,
+    type: string,
     body: unknown,
   ): Promise<KubeObject> {
     const key = keyOf(gvr, namespace, name)
     const present = this.#objects.get(key)
+    if (present === undefined && type === 'apply') return this.create(gvr, body as KubeObject)
     if (present === undefined) throw failure(404, 'NotFound', `${key} not found`)
-    this.writes.push(`patch ${key}`)
+    const { resourceVersion } = present.metadata
+    const wanted = (body as KubeObject).metadata?.resourceVersion
+    if (wanted !== undefined && wanted !== resourceVersion) {
+      throw failure(409, 'Conflict', `${key} has changed`)
+    }
     const patched = mergePatch(structuredClone(present), body) as KubeObject
+    // As the API server does: no change is no write, and only the spec has generations.
+    if (isDeepStrictEqual(patched, present)) return structuredClone(present)
+    this.writes.push(`patch ${key}`)
+    if (!isDeepStrictEqual(patched.spec, present.spec)) {
+      patched.metadata.generation = (present.metadata.generation ?? 0) + 1
+    }
     patched.metadata.resourceVersion = String(++this.#version)
     this.#store(gvr, key, patched)
     return structuredClone(patched)
+  }
+
+  async update(gvr: GroupVersionResource, object: KubeObject): Promise<KubeObject> {
+    const { namespace, name } = object.metadata
+    const key = keyOf(gvr, namespace, name)
+    const present = this.#objects.get(key)
+    if (present === undefined) throw failure(404, 'NotFound', `${key} not found`)
+    if (present.metadata.resourceVersion !== object.metadata.resourceVersion) {
+      throw failure(409, 'Conflict', `${key} has changed`)
+    }
+    const metadata = { ...object.metadata, resourceVersion: String(++this.#version) }
+    this.#store(gvr, key, { ...structuredClone(object), metadata })
+    return structuredClone(this.#objects.get(key) ?? object)
+  }
+
+  async delete(
+    gvr: GroupVersionResource,
+    namespace: string | undefined,
+    name: string,
+  ): Promise<void> {
+    const key = keyOf(gvr, namespace, name)
+    if (!this.#objects.has(key)) throw failure(404, 'NotFound', `${key} not found`)
+    this.writes.push(`delete ${key}`)
+    this.remove(gvr, namespace, name)
   }
 
   remove(gvr: GroupVersionResource, namespace: string | undefined, name: string): void {
@@ -123,11 +163,11 @@ export class FakeKube {
   ): AsyncIterable<WatchEvent<KubeObject>> {
     const since = Number(options.resourceVersion ?? 0)
     const waiting: WatchEvent<KubeObject>[] = this.#history.filter(
-      ({ resource, version }) => resource === gvr.resource && version > since,
+      ({ resource, version }) => resource === typeOf(gvr) && version > since,
     )
     let wake = (): void => {}
     const watcher: Watcher = {
-      resource: gvr.resource,
+      resource: typeOf(gvr),
       push(event) {
         waiting.push(event)
         wake()
@@ -151,10 +191,10 @@ export class FakeKube {
   }
 
   #tell(gvr: GroupVersionResource, event: WatchEvent<KubeObject>): void {
-    const { resource } = gvr
+    const resource = typeOf(gvr)
     this.#history.push({ ...structuredClone(event), resource, version: this.#version })
     for (const watcher of this.#watchers) {
-      if (watcher.resource === gvr.resource) watcher.push(structuredClone(event))
+      if (watcher.resource === resource) watcher.push(structuredClone(event))
     }
   }
 }

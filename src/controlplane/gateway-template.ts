@@ -1,33 +1,17 @@
-/** The objects that make a Gateway run: ServiceAccount, Deployment, Service. Pure. */
+/** The objects that make a Gateway or a waypoint run: ServiceAccount, Deployment, Service. Pure. */
 import type { KubeObject, OwnerReference } from '../kube/index.ts'
-import type { ControlPlaneConfig } from './config.ts'
+import {
+  type GatewayObject,
+  gatewayNameLabel,
+  isWaypoint,
+  type ListenerPort,
+  namingOf,
+  type TemplateInput,
+} from './gateway-input.ts'
+import { podTemplate } from './gateway-pod.ts'
 
-/** A Gateway as far as its deployment depends on it. */
-export interface GatewayObject
-  extends KubeObject<
-    {
-      gatewayClassName?: string
-      listeners?: { name?: string; port?: number; protocol?: string }[]
-      addresses?: { type?: string; value?: string }[]
-      infrastructure?: { labels?: Record<string, string>; annotations?: Record<string, string> }
-    },
-    {
-      addresses?: { type?: string; value?: string }[]
-      conditions?: unknown[]
-      listeners?: unknown[]
-    }
-  > {}
-
-export const managedLabel = 'gateway.istio.io/managed'
-const managedBy = 'istio.io-gateway-controller'
-const gatewayName = 'gateway.networking.k8s.io/gateway-name'
-const className = 'gateway.networking.k8s.io/gateway-class-name'
-
-/** `<gateway>-<class>`, or what the annotation says. */
-export function deployedName(gateway: GatewayObject): string {
-  const override = gateway.metadata.annotations?.['gateway.istio.io/name-override']
-  return override ?? `${gateway.metadata.name}-${gateway.spec?.gatewayClassName ?? ''}`
-}
+const serviceTypeAnnotation = 'networking.istio.io/service-type'
+const distributionAnnotation = 'networking.istio.io/traffic-distribution'
 
 export interface DeployedObjects {
   readonly serviceAccount: KubeObject
@@ -35,217 +19,111 @@ export interface DeployedObjects {
   readonly service: KubeObject
 }
 
-export function deployedObjects(
-  gateway: GatewayObject,
-  config: ControlPlaneConfig,
-): DeployedObjects {
-  const { metadata, spec } = gateway
-  const name = deployedName(gateway)
-  const account = metadata.annotations?.['gateway.istio.io/service-account'] ?? name
-  const labels = {
-    ...inherited(spec?.infrastructure?.labels ?? metadata.labels),
-    [gatewayName]: metadata.name,
-    [className]: spec?.gatewayClassName ?? '',
-    [managedLabel]: managedBy,
-  }
-  const common = (objectName: string) => ({
-    name: objectName,
-    namespace: metadata.namespace ?? 'default',
-    labels,
-    annotations: inherited(spec?.infrastructure?.annotations ?? metadata.annotations),
+export function deployedObjects(input: TemplateInput): DeployedObjects {
+  const naming = namingOf(input)
+  const { gateway } = input
+  const common = (name: string, more: Readonly<Record<string, string>> = {}) => ({
+    name,
+    namespace: naming.namespace,
+    labels: { ...naming.labels },
+    annotations: { ...more, ...naming.annotations },
     ownerReferences: [ownerOf(gateway)],
   })
+  // The nearest replica of a waypoint is as good as any.
+  const nearest: Record<string, string> = isWaypoint(input)
+    ? { [distributionAnnotation]: 'PreferClose' }
+    : {}
   return {
-    serviceAccount: { apiVersion: 'v1', kind: 'ServiceAccount', metadata: common(account) },
+    serviceAccount: { apiVersion: 'v1', kind: 'ServiceAccount', metadata: common(naming.account) },
     deployment: {
       apiVersion: 'apps/v1',
       kind: 'Deployment',
-      metadata: common(name),
+      metadata: common(naming.name),
       spec: {
-        selector: { matchLabels: { [gatewayName]: metadata.name } },
-        template: podTemplate({ gateway, config, name, account, labels }),
+        selector: { matchLabels: { [gatewayNameLabel]: gateway.metadata.name } },
+        template: podTemplate(input, naming),
       },
     },
     service: {
       apiVersion: 'v1',
       kind: 'Service',
-      metadata: common(name),
-      spec: serviceSpec(gateway),
+      metadata: common(naming.name, nearest),
+      spec: serviceSpec(input),
     },
   }
 }
 
-/** Gateways pass on their labels and annotations, but not those that are for their controllers. */
-function inherited(values: Readonly<Record<string, string>> | undefined): Record<string, string> {
-  const kept = Object.entries(values ?? {}).filter(
-    ([key]) =>
-      !key.startsWith('gateway.networking.k8s.io/') &&
-      key !== 'kubectl.kubernetes.io/last-applied-configuration',
-  )
-  return Object.fromEntries(kept)
+/** What an overlay may ask for besides; nothing is made without one. */
+export function optionalObjects(input: TemplateInput): {
+  readonly horizontalPodAutoscaler: KubeObject
+  readonly podDisruptionBudget: KubeObject
+} {
+  const { name, namespace, labels, annotations } = namingOf(input)
+  const metadata = {
+    name,
+    namespace,
+    labels: { ...labels },
+    annotations: { ...annotations },
+    ownerReferences: [ownerOf(input.gateway)],
+  }
+  return {
+    horizontalPodAutoscaler: {
+      apiVersion: 'autoscaling/v2',
+      kind: 'HorizontalPodAutoscaler',
+      metadata,
+      spec: {
+        scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name },
+        maxReplicas: 1,
+      },
+    },
+    podDisruptionBudget: {
+      apiVersion: 'policy/v1',
+      kind: 'PodDisruptionBudget',
+      metadata,
+      spec: { selector: { matchLabels: { [gatewayNameLabel]: input.gateway.metadata.name } } },
+    },
+  }
 }
 
 function ownerOf(gateway: GatewayObject): OwnerReference {
   return {
-    apiVersion: gateway.apiVersion,
-    kind: gateway.kind,
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'Gateway',
     name: gateway.metadata.name,
     uid: gateway.metadata.uid ?? '',
   }
 }
 
-interface ListenerPort {
-  readonly name: string
-  readonly port: number
-}
-
-function listenerPorts(gateway: GatewayObject): ListenerPort[] {
-  const ports = new Map<number, string>()
-  for (const { name = '', port, protocol = '' } of gateway.spec?.listeners ?? []) {
-    if (port === undefined || ports.has(port)) continue
-    const prefix = protocol.toLowerCase()
-    ports.set(port, name === prefix ? prefix : `${prefix}-${name}`.slice(0, 63))
-  }
-  return [...ports].map(([port, name]) => ({ name, port }))
-}
-
-function serviceSpec(gateway: GatewayObject): unknown {
+function serviceSpec(input: TemplateInput): unknown {
+  const { gateway } = input
   const [address] = gateway.spec?.addresses ?? []
-  const type = gateway.metadata.annotations?.['networking.istio.io/service-type'] ?? 'LoadBalancer'
+  const byClass = isWaypoint(input) ? 'ClusterIP' : 'LoadBalancer'
+  const type = gateway.metadata.annotations?.[serviceTypeAnnotation] ?? byClass
   const field = type === 'LoadBalancer' ? 'loadBalancerIP' : 'clusterIP'
   return {
     type,
-    selector: { [gatewayName]: gateway.metadata.name },
+    ipFamilyPolicy: 'PreferDualStack',
+    selector: { [gatewayNameLabel]: gateway.metadata.name },
     ports: [
-      { name: 'status-port', port: 15021, protocol: 'TCP', targetPort: 15021 },
-      ...listenerPorts(gateway).map(({ name, port }) => ({
-        name,
-        port,
-        protocol: 'TCP',
-        targetPort: port,
-        appProtocol: name.split('-')[0],
-      })),
+      { name: 'status-port', port: 15021, protocol: 'TCP', appProtocol: 'tcp' },
+      ...servicePorts(input.listeners),
     ],
     ...(address?.value === undefined ? {} : { [field]: address.value }),
   }
 }
 
-interface TemplateInput {
-  readonly gateway: GatewayObject
-  readonly config: ControlPlaneConfig
-  readonly name: string
-  readonly account: string
-  readonly labels: Readonly<Record<string, string>>
-}
-
-function podTemplate(input: TemplateInput): unknown {
-  const { gateway, config, name, account, labels } = input
-  return {
-    metadata: {
-      labels: {
-        'istio.io/dataplane-mode': config.gateways.dataplaneMode,
-        ...labels,
-        'sidecar.istio.io/inject': 'false',
-        'service.istio.io/canonical-name': name,
-        'service.istio.io/canonical-revision': 'latest',
-        'istio.io/rev': config.revision,
-      },
-      annotations: {
-        'istio.io/rev': config.revision,
-        // Where the gateway's outgoing traffic is meshed by the node proxy, what comes in from outside is not
-        // captured: it is for the gateway to judge, and STRICT must not refuse it.
-        'ambient.istio.io/bypass-inbound-capture': String(
-          config.gateways.dataplaneMode === 'ambient',
-        ),
-        'prometheus.io/path': '/stats/prometheus',
-        'prometheus.io/port': '15020',
-        'prometheus.io/scrape': 'true',
-      },
-    },
-    spec: {
-      serviceAccountName: account,
-      containers: [container(gateway, config, account)],
-      volumes: [
-        {
-          name: 'istio-token',
-          projected: {
-            sources: [
-              {
-                serviceAccountToken: {
-                  audience: 'istio-ca',
-                  expirationSeconds: 43200,
-                  path: 'istio-token',
-                },
-              },
-            ],
-          },
-        },
-        { name: 'istiod-ca-cert', configMap: { name: 'istio-ca-root-cert' } },
-        { name: 'istio-data', emptyDir: {} },
-      ],
-    },
+/** One for each port number, named after the first listener that has it. */
+function servicePorts(listeners: readonly ListenerPort[]): unknown[] {
+  const ports = new Map<number, unknown>()
+  const names = new Set(['status-port'])
+  for (const [index, { name, port, protocol }] of listeners.entries()) {
+    if (ports.has(port) || protocol === 'UDP') continue
+    const appProtocol = protocol.toLowerCase()
+    const plain = name.replaceAll('.', '-').slice(0, 63).replace(/-+$/, '')
+    const isFree = plain !== '' && !names.has(plain)
+    const unique = isFree ? plain : `${appProtocol}-${index}`
+    names.add(unique)
+    ports.set(port, { name: unique, port, protocol: 'TCP', appProtocol })
   }
-}
-
-function container(gateway: GatewayObject, config: ControlPlaneConfig, account: string): unknown {
-  const namespace = gateway.metadata.namespace ?? 'default'
-  const { domain, clusterId, trustDomain } = config.settings
-  const readiness = { httpGet: { path: '/healthz/ready', port: 15021, scheme: 'HTTP' } }
-  const field = (name: string, fieldPath: string): unknown => ({
-    name,
-    valueFrom: { fieldRef: { fieldPath } },
-  })
-  const plain = {
-    XDS_ADDRESS: `istiod.${config.namespace}.svc:15012`,
-    CA_ADDR: `istiod.${config.namespace}.svc:15012`,
-    ISTIO_META_CLUSTER_ID: clusterId,
-    TRUST_DOMAIN: trustDomain,
-    ISTIO_METAJSON_LABELS: JSON.stringify({ [gatewayName]: gateway.metadata.name }),
-  }
-  return {
-    name: 'istio-proxy',
-    image: config.gateways.image,
-    args: [
-      'proxy',
-      'router',
-      '--domain',
-      `${namespace}.svc.${domain}`,
-      '--serviceCluster',
-      `${account}.${namespace}`,
-    ],
-    ports: [
-      { name: 'metrics', containerPort: 15020, protocol: 'TCP' },
-      { name: 'status-port', containerPort: 15021, protocol: 'TCP' },
-      ...listenerPorts(gateway).map(({ name, port }) => ({
-        // Container port names have at most 15 characters.
-        name: name.slice(0, 15).replace(/-+$/, ''),
-        containerPort: port,
-        protocol: 'TCP',
-      })),
-    ],
-    env: [
-      field('POD_NAME', 'metadata.name'),
-      field('POD_NAMESPACE', 'metadata.namespace'),
-      field('INSTANCE_IP', 'status.podIP'),
-      field('SERVICE_ACCOUNT', 'spec.serviceAccountName'),
-      field('NODE_NAME', 'spec.nodeName'),
-      ...Object.entries(plain).map(([name, value]) => ({ name, value })),
-    ],
-    securityContext: {
-      allowPrivilegeEscalation: false,
-      capabilities: { drop: ['ALL'] },
-      privileged: false,
-      readOnlyRootFilesystem: true,
-      runAsGroup: 1337,
-      runAsNonRoot: true,
-      runAsUser: 1337,
-    },
-    startupProbe: { ...readiness, failureThreshold: 30, initialDelaySeconds: 0, periodSeconds: 1 },
-    readinessProbe: { ...readiness, failureThreshold: 4, periodSeconds: 5 },
-    volumeMounts: [
-      { name: 'istio-token', mountPath: '/var/run/secrets/tokens' },
-      { name: 'istiod-ca-cert', mountPath: '/var/run/secrets/istio' },
-      { name: 'istio-data', mountPath: '/var/lib/istio/data' },
-    ],
-  }
+  return [...ports.values()]
 }

@@ -1,12 +1,13 @@
 /**
- * Port 15014: `/metrics`, `/version`, `/ready` and the debug pages. These tell a lot about the mesh, so
- * a caller needs a token of the system namespace, unless it is on this host (istioctl's port-forward).
+ * Port 15014, and 8080 on the loopback: `/metrics`, `/version`, `/ready` and the debug pages. These tell a
+ * lot about the mesh, so a caller from elsewhere than this host authenticates as a proxy does, and sees what
+ * its namespace may see. (istioctl's port-forward comes from this host.)
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type Component, canonicalIp, type Logger, MeshError, toError } from '../base/index.ts'
 import type { Authenticate } from '../ca/index.ts'
 import { type MetricsRegistry, serveMetrics } from '../metrics/index.ts'
-import type { DebugPage } from './debug.ts'
+import { answerPage, type DebugCaller, type DebugPages, pageText } from './debug-page.ts'
 
 export interface HttpEndpointOptions {
   readonly host: string
@@ -14,10 +15,9 @@ export interface HttpEndpointOptions {
   readonly ready: () => boolean
   readonly version: string
   readonly logger: Logger
-  /** Absent: only `/ready` is served. */
-  readonly operator?: {
+  readonly operator: {
     readonly metrics: MetricsRegistry
-    readonly debug: ReadonlyMap<string, DebugPage>
+    readonly debug: DebugPages
     readonly authenticate: Authenticate
     readonly systemNamespace: string
   }
@@ -72,55 +72,53 @@ export class HttpEndpoint implements Component {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { ready, operator, version } = this.#options
-    const path = new URL(request.url ?? '/', 'http://localhost').pathname
+    const { pathname, search } = new URL(request.url ?? '/', 'http://localhost')
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       return reply(response, 405, 'only GET\n')
     }
-    if (path === '/ready') return reply(response, ready() ? 200 : 503, ready() ? '' : 'not ready\n')
-    if (operator === undefined) return reply(response, 404, 'not found\n')
-    if (path === '/version') return reply(response, 200, `${version}\n`)
-    if (path === '/metrics') return serveMetrics(operator.metrics, request, response)
-    const isDebug = path === '/debug' || path.startsWith('/debug/')
-    if (!isDebug) return reply(response, 404, 'not found\n')
-    if (!(await this.#mayDebug(request))) {
-      return reply(
-        response,
-        401,
-        `a token of a service account in ${operator.systemNamespace} is needed\n`,
-      )
+    if (pathname === '/ready') {
+      return reply(response, ready() ? 200 : 503, ready() ? '' : 'not ready\n')
     }
-    const name = path.slice('/debug/'.length)
-    const page = operator.debug.get(name)
-    if (page !== undefined) return json(response, page())
-    const index = [...operator.debug.keys()].map((key) => `/debug/${key}\n`).join('')
-    return reply(response, name === '' ? 200 : 404, index)
+    if (pathname === '/version') return reply(response, 200, `${version}\n`)
+    if (pathname === '/metrics') return serveMetrics(operator.metrics, request, response)
+    if (pathname !== '/debug' && !pathname.startsWith('/debug/')) {
+      return reply(response, 404, 'not found\n')
+    }
+    const caller = await this.#caller(request)
+    if (caller === undefined)
+      return reply(response, 401, 'a token of a service account is needed\n')
+    const target = `${pathname.slice('/debug/'.length)}${search}`
+    const answer = answerPage(operator.debug, target, caller, operator.systemNamespace)
+    const type = 'json' in answer ? 'application/json' : 'html' in answer ? 'text/html' : undefined
+    const text = pageText(answer, new URLSearchParams(search).has('pretty'))
+    return reply(response, 'status' in answer ? answer.status : 200, text, type)
   }
 
-  async #mayDebug(request: IncomingMessage): Promise<boolean> {
-    const { operator } = this.#options
+  /** Undefined: nobody we know. */
+  async #caller(request: IncomingMessage): Promise<DebugCaller | undefined> {
+    const { authenticate } = this.#options.operator
     const address = canonicalIp(request.socket.remoteAddress ?? '')
-    if (address === '127.0.0.1' || address === '::1') return true
-    if (operator === undefined) return false
+    if (address === '127.0.0.1' || address === '::1') return { namespace: undefined }
     try {
-      const caller = await operator.authenticate({
+      const { namespace } = await authenticate({
         peer: { identity: undefined, address },
         header: (name) => {
           const value = request.headers[name]
           return Array.isArray(value) ? value[0] : value
         },
       })
-      return caller.namespace === operator.systemNamespace
+      return { namespace }
     } catch {
-      return false
+      return undefined
     }
   }
 }
 
-function reply(response: ServerResponse, code: number, body: string): void {
-  response.writeHead(code, { 'content-type': 'text/plain; charset=utf-8' }).end(body)
-}
-
-function json(response: ServerResponse, value: unknown): void {
-  const body = JSON.stringify(value, null, 2)
-  response.writeHead(200, { 'content-type': 'application/json' }).end(`${body}\n`)
+function reply(
+  response: ServerResponse,
+  code: number,
+  body: string,
+  type = 'text/plain; charset=utf-8',
+): void {
+  response.writeHead(code, { 'content-type': type }).end(body)
 }

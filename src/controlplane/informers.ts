@@ -5,13 +5,8 @@
  */
 import { type Clock, type Component, type Logger, sleep, toError } from '../base/index.ts'
 import { createInformer, type Informer, type KubeClient } from '../client/index.ts'
-import { type GroupVersionResource, isApiError, type KubeObject, resources } from '../kube/index.ts'
-
-const referenceGrants: GroupVersionResource = {
-  group: 'gateway.networking.k8s.io',
-  version: 'v1beta1',
-  resource: 'referencegrants',
-}
+import { slimObject } from '../ingest/index.ts'
+import { type GroupVersionResource, isApiError, resources } from '../kube/index.ts'
 
 const builtin = {
   pods: resources.pods,
@@ -19,6 +14,8 @@ const builtin = {
   endpointSlices: resources.endpointslices,
   namespaces: resources.namespaces,
   nodes: resources.nodes,
+  secrets: resources.secrets,
+  configMaps: resources.configmaps,
 } as const
 
 const custom = {
@@ -29,7 +26,23 @@ const custom = {
   gatewayClasses: resources.gatewayclasses,
   gateways: resources.gateways,
   httpRoutes: resources.httproutes,
-  referenceGrants,
+  workloadGroups: resources.workloadgroups,
+  virtualServices: resources.virtualservices,
+  destinationRules: resources.destinationrules,
+  istioGateways: resources.istiogateways,
+  sidecars: resources.sidecars,
+  envoyFilters: resources.envoyfilters,
+  proxyConfigs: resources.proxyconfigs,
+  requestAuthentications: resources.requestauthentications,
+  telemetries: resources.telemetries,
+  wasmPlugins: resources.wasmplugins,
+  trafficExtensions: resources.trafficextensions,
+  grpcRoutes: resources.grpcroutes,
+  tlsRoutes: resources.tlsroutes,
+  tcpRoutes: resources.tcproutes,
+  listenerSets: resources.listenersets,
+  backendTlsPolicies: resources.backendtlspolicies,
+  referenceGrants: resources.referencegrants,
 } as const
 
 const probePeriodMs = 500
@@ -51,7 +64,7 @@ export class MeshInformers implements Component {
     this.#options = options
     const { client, clock, logger } = options
     const make = (gvr: GroupVersionResource): Informer =>
-      createInformer({ client, gvr, clock, logger, transform: slim })
+      createInformer({ client, gvr, clock, logger, transform: slimObject })
     const all: [string, GroupVersionResource][] = [
       ...Object.entries(builtin),
       ...Object.entries(custom),
@@ -65,6 +78,20 @@ export class MeshInformers implements Component {
 
   get all(): readonly Informer[] {
     return Object.values(this.by)
+  }
+
+  /** Of the API server's own kinds. */
+  get builtin(): readonly Informer[] {
+    return Object.entries(this.by).flatMap(([name, informer]) =>
+      Object.hasOwn(builtin, name) ? [informer] : [],
+    )
+  }
+
+  /** Of the kinds that people configure the mesh with. */
+  get custom(): readonly Informer[] {
+    return Object.entries(this.by).flatMap(([name, informer]) =>
+      Object.hasOwn(custom, name) ? [informer] : [],
+    )
   }
 
   /** Returns when everything that exists on the server is in the caches. */
@@ -106,10 +133,4 @@ export class MeshInformers implements Component {
       await sleep(clock, probePeriodMs, signal).catch(() => {})
     }
   }
-}
-
-/** Managed fields are half of many objects, and nothing here reads them. */
-function slim(object: KubeObject): KubeObject {
-  delete object.metadata.managedFields
-  return object
 }

@@ -3,6 +3,7 @@ import { createLogger, systemClock, toError } from '../base/index.ts'
 import { createKubeClient, inClusterOptions, kubeconfigOptions } from '../client/index.ts'
 import { ControlPlane } from './app.ts'
 import { readConfig } from './config.ts'
+import { settingsAtStart } from './startup-mesh.ts'
 
 async function main(): Promise<void> {
   const clock = systemClock
@@ -23,7 +24,9 @@ async function main(): Promise<void> {
         : kubeconfigOptions(kubeconfig, clock)),
       userAgent: 'istiod',
     })
-    const app = new ControlPlane({ config: readConfig(process.env), client, clock, logger })
+    const config = readConfig(process.env, process.argv.slice(2))
+    // Filled later: a signal may come while we still wait for the API server.
+    const running: { app?: ControlPlane } = {}
     let stopping = false
     const shutdown = async (): Promise<void> => {
       if (stopping) return
@@ -32,7 +35,7 @@ async function main(): Promise<void> {
       // Streams that do not end must not keep the process.
       clock.after(shutdownMs, () => process.exit(0), { background: true })
       try {
-        await app.stop(shutdownMs)
+        await running.app?.stop(shutdownMs)
       } catch (error) {
         logger.error('stopping failed', { error: toError(error).message })
       }
@@ -40,7 +43,15 @@ async function main(): Promise<void> {
       process.exit(0)
     }
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void shutdown())
-    await app.start(abort.signal)
+    const startup = { client, clock, logger, signal: abort.signal }
+    const settings = await settingsAtStart(config.settings, startup)
+    running.app = new ControlPlane({
+      config: { ...config, settings },
+      client,
+      clock,
+      logger,
+    })
+    await running.app.start(abort.signal)
   } catch (error) {
     if (!abort.signal.aborted) {
       logger.error('starting failed', { error: toError(error).message })

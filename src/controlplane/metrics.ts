@@ -2,15 +2,30 @@
 import type { CaMetrics } from '../ca/index.ts'
 import { MetricsRegistry } from '../metrics/index.ts'
 import type { XdsMetrics } from '../xds/index.ts'
-import type { MeshSource } from './source.ts'
+import type { KeySetMetrics } from './jwks.ts'
+import { xdsMetrics } from './metrics-xds.ts'
+import type { MeshChange, MeshSource } from './source.ts'
 
-const sendBounds = [0.01, 0.1, 1, 3, 5, 10, 20, 30]
-const debounceBounds = [0.01, 0.1, 1, 3, 5, 10, 20, 30]
+/** What the process itself costs. */
+export interface ProcessUsage {
+  readonly cpuSeconds: number
+  readonly residentBytes: number
+}
+
+/** How an informer tells of its objects; the kinds differ in what dashboards call them. */
+interface Watched {
+  on(handlers: {
+    added(object: { kind?: string }): void
+    updated(object: { kind?: string }): void
+    deleted(object: { kind?: string }): void
+  }): unknown
+}
 
 export class ControlPlaneMetrics {
   readonly registry = new MetricsRegistry()
   readonly ca: CaMetrics
   readonly xds: XdsMetrics
+  readonly keySets: KeySetMetrics
 
   constructor(version: string) {
     const { registry } = this
@@ -23,18 +38,74 @@ export class ControlPlaneMetrics {
       .child(version)
       .set(1)
     this.ca = caMetrics(registry)
-    this.xds = xdsMetrics(registry, version)
+    this.xds = xdsMetrics(registry)
+    const fetches = (outcome: string) =>
+      registry
+        .counter(`pilot_jwks_resolver_network_fetch_${outcome}_total`, 'Key sets asked for.')
+        .child()
+    const [success, fail] = [fetches('success'), fetches('fail')]
+    this.keySets = { fetched: () => success.inc(), failed: () => fail.inc() }
   }
 
-  /** Sizes that are read at each scrape. */
-  observe(source: MeshSource, startedMs: number, nowMs: () => number): void {
-    const services = this.registry.gauge('pilot_services', 'Services known.').child()
-    const uptime = this.registry.gauge('istiod_uptime_seconds', 'Seconds since the start.').child()
-    this.registry.onCollect(() => {
+  /** Sizes that are read at each scrape, and what changes in the mesh. */
+  observe(
+    source: MeshSource,
+    options: {
+      readonly startedMs: number
+      readonly nowMs: () => number
+      readonly usage: () => ProcessUsage
+    },
+  ): void {
+    const { registry } = this
+    const gauge = (name: string, help: string) => registry.gauge(name, help).child()
+    const services = gauge('pilot_services', 'Services known.')
+    const virtualServices = gauge('pilot_virt_services', 'VirtualServices known.')
+    const views = gauge('weft_views', 'Different configurations of connected L7 proxies.')
+    const uptime = gauge('istiod_uptime_seconds', 'Seconds since the start.')
+    const resident = gauge('process_resident_memory_bytes', 'Memory of the process.')
+    const cpu = registry.counter('process_cpu_seconds_total', 'CPU of the process.').child()
+    registry
+      .gauge('istiod_managed_clusters', 'Clusters read.', { labels: ['cluster_type'] })
+      .child('local')
+      .set(1)
+    let cpuSeconds = 0
+    registry.onCollect(() => {
       services.set(source.snapshot.services.size)
-      uptime.set((nowMs() - startedMs) / 1000)
+      virtualServices.set(source.snapshot.objects.VirtualService.size)
+      views.set(source.viewStatistics.views)
+      uptime.set((options.nowMs() - options.startedMs) / 1000)
+      const used = options.usage()
+      resident.set(used.residentBytes)
+      cpu.inc(used.cpuSeconds - cpuSeconds)
+      cpuSeconds = used.cpuSeconds
+    })
+    const updates = registry.counter('pilot_inbound_updates', 'Changes of the mesh.', {
+      labels: ['type'],
+    })
+    source.onMeshChange((change) => {
+      for (const type of updateTypes(change)) updates.child(type).inc()
     })
   }
+
+  /** Events of the API server. */
+  watch(name: 'cfg' | 'reg', informers: readonly Watched[]): void {
+    const events = this.registry.counter(`pilot_k8s_${name}_events`, 'Events of Kubernetes.', {
+      labels: ['type', 'event'],
+    })
+    const count = (event: string) => (object: { kind?: string }) =>
+      events.child(object.kind ?? 'unknown', event).inc()
+    for (const informer of informers) {
+      informer.on({ added: count('add'), updated: count('update'), deleted: count('delete') })
+    }
+  }
+}
+
+function updateTypes({ touched, snapshot }: MeshChange): Set<string> {
+  const types = new Set<string>()
+  for (const key of touched.services) types.add(snapshot.services.has(key) ? 'svc' : 'svcdelete')
+  if (touched.workloads.size > 0 || touched.endpoints.size > 0) types.add('eds')
+  if (types.size === 0) types.add('config')
+  return types
 }
 
 const caCounters = [
@@ -62,45 +133,5 @@ function caMetrics(registry: MetricsRegistry): CaMetrics {
   return {
     count: (name) => counters.get(name)?.inc(),
     set: (name, value) => gauges.get(name)?.set(value),
-  }
-}
-
-/** `type.googleapis.com/istio.workload.Address` → `Address`. */
-function shortType(typeUrl: string): string {
-  return typeUrl.slice(typeUrl.lastIndexOf('.') + 1)
-}
-
-function xdsMetrics(registry: MetricsRegistry, version: string): XdsMetrics {
-  const connected = registry
-    .gauge('pilot_xds', 'Connected proxies.', { labels: ['version'], expires: false })
-    .child(version)
-  const byType = { labels: ['type'] }
-  const pushes = registry.counter('pilot_xds_pushes', 'Messages sent.', byType)
-  const bytes = registry.gauge('pilot_xds_config_size_bytes', 'Size of the last message.', byType)
-  const rejects = registry.counter(
-    'pilot_total_xds_rejects',
-    'Messages that proxies refused.',
-    byType,
-  )
-  const refused = registry
-    .counter('pilot_total_xds_internal_errors', 'Connections refused.')
-    .child()
-  const send = registry
-    .histogram('pilot_xds_send_time', 'Seconds to send a message.', { bounds: sendBounds })
-    .child()
-  const debounce = registry
-    .histogram('pilot_debounce_time', 'Seconds changes waited.', { bounds: debounceBounds })
-    .child()
-  return {
-    connections: (count) => connected.set(count),
-    pushed: (push) => {
-      const type = shortType(push.typeUrl)
-      pushes.child(type).inc()
-      bytes.child(type).set(push.bytes)
-      send.observe(push.sendMs / 1000)
-    },
-    nacked: (typeUrl) => rejects.child(shortType(typeUrl)).inc(),
-    debounced: (_changes, waitedMs) => debounce.observe(waitedMs / 1000),
-    refused: () => refused.inc(),
   }
 }

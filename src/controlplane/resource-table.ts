@@ -27,6 +27,8 @@ export class ResourceTable {
   readonly #resources = new Map<string, TranslatedResource>()
   /** Several resources may share an address; the first of them answers to it. */
   readonly #aliases = new Map<string, string[]>()
+  /** Names of those that belong to a name: the workloads of a service. */
+  readonly #members = new Map<string, Set<string>>()
 
   constructor(typeUrl: string) {
     this.#typeUrl = typeUrl
@@ -47,11 +49,17 @@ export class ResourceTable {
     return target === undefined ? undefined : this.#resources.get(target)
   }
 
+  /** The resources that belong to the one of this name. */
+  membersOf(name: string): TranslatedResource[] {
+    return [...(this.#members.get(name) ?? [])].flatMap((key) => this.#resources.get(key) ?? [])
+  }
+
   /** Stores or removes a resource; notes the name when its content is not what it was. */
   put(name: string, next: TranslatedResource | undefined, log: ChangeLog): void {
     const previous = this.#resources.get(name)
     if (previous?.version === next?.version) return
     this.#moveAliases(name, previous?.aliases ?? [], next?.aliases ?? [])
+    this.#moveMembership(name, previous?.belongsTo ?? [], next?.belongsTo ?? [])
     if (next === undefined) this.#resources.delete(name)
     else this.#resources.set(name, next)
     log.add(this.#typeUrl, name)
@@ -67,6 +75,19 @@ export class ResourceTable {
     for (const alias of next) {
       const names = this.#aliases.get(alias) ?? []
       if (!names.includes(name)) this.#aliases.set(alias, [...names, name])
+    }
+  }
+
+  #moveMembership(name: string, previous: readonly string[], next: readonly string[]): void {
+    for (const owner of previous) {
+      if (next.includes(owner)) continue
+      const members = this.#members.get(owner)
+      members?.delete(name)
+      if (members?.size === 0) this.#members.delete(owner)
+    }
+    for (const owner of next) {
+      const members = this.#members.get(owner) ?? new Set()
+      this.#members.set(owner, members.add(name))
     }
   }
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { silentLogger } from '../base/index.ts'
+import { silentLogger, systemClock } from '../base/index.ts'
 import { modelEvents, objectsFromYaml } from '../ingest/index.ts'
 import { defaultMeshSettings, type ModelEvent } from '../model/index.ts'
 import { typeUrl } from '../proto/index.ts'
@@ -71,7 +71,11 @@ spec: {parentRefs: [{name: ${gateway}}], rules: [{backendRefs: [{name: cart, por
 ---`
 
 function started(yaml: string): { source: MeshSource; changes: ResourceChange[] } {
-  const source = new MeshSource({ settings: defaultMeshSettings, logger: silentLogger })
+  const source = new MeshSource({
+    settings: defaultMeshSettings,
+    clock: systemClock,
+    logger: silentLogger,
+  })
   assert.equal(source.ready, false)
   source.apply(events(yaml))
   assert.equal(source.ready, true)
@@ -81,8 +85,10 @@ function started(yaml: string): { source: MeshSource; changes: ResourceChange[] 
 }
 
 const cluster = 'outbound|80||cart.shop.svc.cluster.local'
+/** Clusters that every proxy has. */
+const everywhere = ['BlackHoleCluster', 'PassthroughCluster']
 const names = (source: MeshSource, type: string, who: ProxyNode): string[] =>
-  [...source.list(type, who)].map(({ name }) => name)
+  [...source.list(type, who)].map(({ name }) => name).toSorted()
 
 test('a change names exactly the resources whose content differs', () => {
   const { source, changes } = started(pod('a', '10.0.0.1') + pod('b', '10.0.0.2'))
@@ -113,26 +119,47 @@ test('a gateway sees its own listeners, routes and clusters and nothing else', (
   const [one, two, thief] = [proxy('shop', 'one'), proxy('shop', 'two'), proxy('other', 'one')]
   assert.deepEqual(names(source, typeUrl.listener, one), ['0.0.0.0_80'])
   assert.deepEqual(names(source, typeUrl.route, one), ['http.80'])
-  assert.deepEqual(names(source, typeUrl.cluster, one), [cluster])
+  assert.deepEqual(names(source, typeUrl.cluster, one), [...everywhere, cluster])
   assert.deepEqual(names(source, typeUrl.endpoint, one), [cluster])
   assert.deepEqual(names(source, typeUrl.listener, two), ['0.0.0.0_80'])
-  assert.deepEqual(names(source, typeUrl.cluster, two), [])
+  assert.deepEqual(names(source, typeUrl.cluster, two), everywhere)
   assert.equal(source.get(typeUrl.endpoint, cluster, two), undefined)
   assert.deepEqual(names(source, typeUrl.listener, thief), [])
   assert.notEqual(source.viewKey(typeUrl.listener, one), source.viewKey(typeUrl.listener, two))
   assert.equal(source.viewKey(typeUrl.address, one), source.viewKey(typeUrl.address, two))
 })
 
-test('clusters are shared between gateways and go with the last route to them', () => {
+test('a cluster goes from each gateway with the last route to it', () => {
   const { source, changes } = started(gateways + slice('10.0.0.1') + route('one') + route('two'))
   const [one, two] = [proxy('shop', 'one'), proxy('shop', 'two')]
-  assert.equal(source.get(typeUrl.cluster, cluster, one), source.get(typeUrl.cluster, cluster, two))
+  const versionFor = (who: ProxyNode) => source.get(typeUrl.cluster, cluster, who)?.version
+  assert.equal(versionFor(one), versionFor(two))
   source.apply(events(slice('10.0.0.2')))
   assert.deepEqual([...(changes[0]?.names ?? [])], [[typeUrl.endpoint, new Set([cluster])]])
   source.apply([{ kind: 'HTTPRoute', key: 'shop/r-one', value: undefined }])
-  assert.deepEqual(names(source, typeUrl.cluster, one), [])
-  assert.deepEqual(names(source, typeUrl.cluster, two), [cluster])
+  assert.deepEqual(names(source, typeUrl.cluster, one), everywhere)
+  assert.deepEqual(names(source, typeUrl.cluster, two), [...everywhere, cluster])
   source.apply([{ kind: 'HTTPRoute', key: 'shop/r-two', value: undefined }])
-  assert.deepEqual(names(source, typeUrl.cluster, two), [])
+  assert.deepEqual(names(source, typeUrl.cluster, two), everywhere)
   assert.deepEqual(changes.at(-1)?.names.get(typeUrl.cluster), new Set([cluster]))
+})
+
+test('the workloads of a service come along with it, as long as they are its own', () => {
+  const service = (selector: string): string => `
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec: {clusterIP: 10.96.0.2, selector: {app: ${selector}}, ports: [{name: http, port: 80}]}
+---`
+  const labelled = (name: string, ip: string, app: string): string =>
+    pod(name, ip).replace('namespace: shop', `namespace: shop, labels: {app: ${app}}`)
+  const pods = labelled('a', '10.0.0.1', 'cart') + labelled('b', '10.0.0.2', 'basket')
+  const { source } = started(pods + service('cart'))
+  const members = (): string[] =>
+    [...source.related(typeUrl.address, 'shop/cart.shop.svc.cluster.local')].map(({ name }) => name)
+  assert.deepEqual(members(), ['Kubernetes//Pod/shop/a'])
+  source.apply(events(service('basket')))
+  assert.deepEqual(members(), ['Kubernetes//Pod/shop/b'])
+  source.apply([{ kind: 'Pod', key: 'shop/b', value: undefined }])
+  assert.deepEqual(members(), [])
 })

@@ -2,7 +2,7 @@
  * What the xDS server serves: model and translation put together. Every resource is translated and
  * encoded once, when something it depends on changed, and kept under its name; connections read.
  */
-import type { Logger } from '../base/index.ts'
+import type { Clock, Logger } from '../base/index.ts'
 import {
   type MeshSettings,
   Model,
@@ -13,16 +13,22 @@ import {
 import { typeUrl } from '../proto/index.ts'
 import {
   convertedPolicyName,
+  keySetDependency,
+  type Problem,
   staticStrictKey,
   translatePeerAuthentication,
   translatePolicy,
   translateService,
   translateStaticStrict,
+  translateWaypointAllow,
+  touchedKeys,
   translateWorkload,
+  waypointAllowName,
 } from '../translate/index.ts'
 import type { EncodedResource, ProxyNode, ResourceChange, ResourceSource } from '../xds/index.ts'
-import { GatewayViews } from './gateway-views.ts'
 import { ChangeLog, ResourceTable } from './resource-table.ts'
+import { ProxyViews, viewTypes } from './views.ts'
+import type { ReviewSecrets } from './views-secrets.ts'
 
 export interface MeshChange {
   readonly snapshot: Snapshot
@@ -31,30 +37,34 @@ export interface MeshChange {
 
 export interface MeshSourceOptions {
   readonly settings: MeshSettings
+  readonly clock: Clock
   readonly logger: Logger
+  /** Absent: no sidecar gets secrets. */
+  readonly reviewSecrets?: ReviewSecrets
 }
-
-const gatewayTypes: ReadonlySet<string> = new Set([
-  typeUrl.listener,
-  typeUrl.route,
-  typeUrl.cluster,
-  typeUrl.endpoint,
-])
 
 export class MeshSource implements ResourceSource {
   readonly #model: Model
   readonly #logger: Logger
   readonly #addresses = new ResourceTable(typeUrl.address)
   readonly #authorizations = new ResourceTable(typeUrl.authorization)
-  readonly #gateways = new GatewayViews()
+  readonly #views: ProxyViews
+  readonly #keySets = new Map<string, string>()
   readonly #listeners = new Set<(change: ResourceChange) => void>()
   readonly #meshListeners = new Set<(change: MeshChange) => void>()
+  #staticStrict = ''
   #revision = 0
   #ready = false
 
   constructor(options: MeshSourceOptions) {
     this.#model = new Model(options.settings)
     this.#logger = options.logger
+    this.#views = new ProxyViews(this.#model.snapshot, this.#keySets, {
+      clock: options.clock,
+      logger: options.logger,
+      reviewSecrets: options.reviewSecrets ?? (async () => false),
+      changed: (log) => this.#publish(log),
+    })
   }
 
   get revision(): number {
@@ -77,12 +87,8 @@ export class MeshSource implements ResourceSource {
     if (!changed && !first) return
     const log = new ChangeLog()
     this.#translateAmbient(snapshot, touched, log)
-    this.#gateways.update(snapshot, touched, log)
-    if (!log.isEmpty) {
-      this.#revision++
-      const change = { revision: this.#revision, names: log.names }
-      for (const listener of this.#listeners) listener(change)
-    }
+    this.#views.update(snapshot, this.#keySets, touchedKeys(touched), log)
+    this.#publish(log)
     for (const listener of this.#meshListeners) listener({ snapshot, touched })
     this.#logger.debug('configuration changed', {
       revision: this.#revision,
@@ -91,24 +97,66 @@ export class MeshSource implements ResourceSource {
     })
   }
 
+  /** Takes key sets that were fetched, or (without a text) lost, by where they come from. */
+  applyKeySets(sets: ReadonlyMap<string, string | undefined>): void {
+    const keys = new Set<string>()
+    for (const [source, text] of sets) {
+      if (this.#keySets.get(source) === text) continue
+      if (text === undefined) this.#keySets.delete(source)
+      else this.#keySets.set(source, text)
+      keys.add(keySetDependency(source))
+    }
+    if (keys.size === 0) return
+    const log = new ChangeLog()
+    this.#views.update(this.#model.snapshot, this.#keySets, keys, log)
+    this.#publish(log)
+  }
+
+  /** What the authors of objects should be told, as the proxies that are connected see it. */
+  get problems(): readonly Problem[] {
+    return this.#views.problems
+  }
+
+  /** How many different configurations there are, and how much is remembered for them. */
+  get viewStatistics(): { readonly views: number; readonly remembered: number } {
+    return { views: this.#views.size, remembered: this.#views.memoSize }
+  }
+
   typeUrls(): readonly string[] {
-    return [...gatewayTypes, typeUrl.address, typeUrl.authorization]
+    return [...viewTypes.keys(), typeUrl.address, typeUrl.authorization]
   }
 
   list(type: string, proxy: ProxyNode): Iterable<EncodedResource> {
     if (type === typeUrl.address) return this.#addresses.values()
     if (type === typeUrl.authorization) return this.#authorizations.values()
-    return this.#gateways.list(type, gatewayOf(proxy))
+    return this.#views.list(type, proxy)
   }
 
   get(type: string, name: string, proxy: ProxyNode): EncodedResource | undefined {
     if (type === typeUrl.address) return this.#addresses.get(name)
     if (type === typeUrl.authorization) return this.#authorizations.get(name)
-    return this.#gateways.get(type, gatewayOf(proxy), name)
+    return this.#views.get(type, name, proxy)
+  }
+
+  related(type: string, name: string): Iterable<EncodedResource> {
+    return type === typeUrl.address ? this.#addresses.membersOf(name) : []
   }
 
   viewKey(type: string, proxy: ProxyNode): string {
-    return gatewayTypes.has(type) ? `gateway ${gatewayOf(proxy)}` : 'mesh'
+    return viewTypes.has(type) ? `view ${this.#views.keyOf(proxy)}` : 'mesh'
+  }
+
+  joined(proxy: ProxyNode): void {
+    this.#views.joined(proxy)
+  }
+
+  left(proxy: ProxyNode): void {
+    this.#views.left(proxy)
+  }
+
+  /** Connected proxies whose pods are no longer what they were: they must come again to get what they are due. */
+  movedProxies(touched: Touched): ProxyNode[] {
+    return this.#views.moved(touched.workloads)
   }
 
   onChange(listener: (change: ResourceChange) => void): () => void {
@@ -120,6 +168,13 @@ export class MeshSource implements ResourceSource {
   onMeshChange(listener: (change: MeshChange) => void): () => void {
     this.#meshListeners.add(listener)
     return () => this.#meshListeners.delete(listener)
+  }
+
+  #publish(log: ChangeLog): void {
+    if (log.isEmpty) return
+    this.#revision++
+    const change = { revision: this.#revision, names: log.names }
+    for (const listener of this.#listeners) listener(change)
   }
 
   #translateAmbient(snapshot: Snapshot, touched: Touched, log: ChangeLog): void {
@@ -136,21 +191,16 @@ export class MeshSource implements ResourceSource {
       const name = convertedPolicyName(key)
       this.#authorizations.put(name, translatePeerAuthentication(snapshot, key), log)
     }
+    for (const key of touched.gateways) {
+      const allow = translateWaypointAllow(snapshot, key)
+      this.#authorizations.put(waypointAllowName(key), allow, log)
+    }
     if (touched.peerAuthentications.size > 0) {
-      this.#authorizations.put(staticStrictKey(snapshot), translateStaticStrict(snapshot), log)
+      const key = staticStrictKey(snapshot)
+      // It is in the root namespace, which MeshConfig may have moved.
+      if (key !== this.#staticStrict) this.#authorizations.put(this.#staticStrict, undefined, log)
+      this.#staticStrict = key
+      this.#authorizations.put(key, translateStaticStrict(snapshot), log)
     }
   }
-}
-
-const gatewayNameLabel = 'gateway.networking.k8s.io/gateway-name'
-
-/**
- * The Gateway that a proxy belongs to: the name from its labels, which it sends itself, in the
- * namespace that its identity proves. Empty for other proxies.
- */
-export function gatewayOf(proxy: ProxyNode): string {
-  const labels = proxy.metadata.LABELS
-  if (typeof labels !== 'object' || labels === null) return ''
-  const name: unknown = Reflect.get(labels, gatewayNameLabel)
-  return typeof name === 'string' ? `${proxy.namespace}/${name}` : ''
 }

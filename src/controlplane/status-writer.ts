@@ -1,17 +1,17 @@
 /**
- * Writes status: of Gateways and HTTPRoutes (what was accepted, where to connect) and of
- * AuthorizationPolicies (what the node proxy can enforce). Only when it differs from what is there.
+ * Writes what users read about their objects: of Gateways, ListenerSets and routes what was accepted and where to
+ * connect; of policies where they are in effect; of services which waypoint they go through. Each status is a unit
+ * that knows what it rests on, so that a change of the mesh looks again at exactly those it may concern; and
+ * only what differs is written.
  */
-import { isDeepStrictEqual } from 'node:util'
-import type { Clock, Component, Logger } from '../base/index.ts'
+import { type Clock, type Component, type Logger, sleep } from '../base/index.ts'
 import { type Informer, type KubeClient, WorkQueue } from '../client/index.ts'
-import { type GroupVersionResource, isApiError, type KubeObject, resources } from '../kube/index.ts'
-import { isServed, policyCondition } from '../translate/index.ts'
-import { type Condition, mergeConditions } from './conditions.ts'
-import { addressesOf, gatewayStatus, routeStatus, type ServiceObject } from './gateway-status.ts'
-import { deployedName, type GatewayObject } from './gateway-template.ts'
+import { isApiError, type KubeObject } from '../kube/index.ts'
+import type { Touched } from '../model/index.ts'
+import { DependencyIndex, Memo, Reader, touchedKeys } from '../translate/index.ts'
 import type { MeshInformers } from './informers.ts'
-import type { MeshChange, MeshSource } from './source.ts'
+import type { MeshSource } from './source.ts'
+import { outsideFacts, type StatusKind, statusKinds } from './status-kinds.ts'
 
 export interface StatusWriterOptions {
   readonly client: KubeClient
@@ -19,24 +19,26 @@ export interface StatusWriterOptions {
   readonly source: MeshSource
   readonly clock: Clock
   readonly logger: Logger
+  /** Kinds that somebody else writes the status of, or nobody: off by their name. */
+  readonly disabled?: ReadonlySet<string>
 }
 
-const gatewayNameLabel = 'gateway.networking.k8s.io/gateway-name'
-
-interface RouteParent {
-  parentRef: Record<string, unknown>
-  controllerName: string
-  conditions: Condition[]
-}
+/** Room for everything that a change concerns at once, and then a pace that no API server minds. */
+const burst = 200
+const writesPerSecond = 100
 
 export class StatusWriter implements Component {
   readonly #options: StatusWriterOptions
   readonly #queue: WorkQueue
+  readonly #index = new DependencyIndex()
+  #memo = new Memo()
+  readonly #pace: Pace
   readonly #removers: (() => void)[] = []
 
   constructor(options: StatusWriterOptions) {
     this.#options = options
     const { clock, logger } = options
+    this.#pace = new Pace(clock)
     this.#queue = new WorkQueue({
       name: 'status',
       work: (item) => this.#write(item),
@@ -47,17 +49,29 @@ export class StatusWriter implements Component {
   }
 
   async start(): Promise<void> {
-    const { informers, source } = this.#options
-    await this.#queue.start()
-    const { gateways, httpRoutes, authorizationPolicies, services } = informers.by
-    this.#removers.push(
-      source.onMeshChange((change) => this.#follow(change)),
-      this.#enqueueFrom(gateways, 'Gateway'),
-      this.#enqueueFrom(httpRoutes, 'HTTPRoute'),
-      this.#enqueueFrom(authorizationPolicies, 'AuthorizationPolicy'),
-      // The address of a Gateway appears in the status of its Service.
-      services.on({ added: this.#enqueueGatewayOf, updated: this.#enqueueGatewayOf }),
+    const { informers, source, disabled } = this.#options
+    // While others wrote, the mesh changed.
+    this.#memo = new Memo()
+    this.#removers.push(source.onMeshChange(({ touched }) => this.#follow(keysOf(touched))))
+    for (const [name, kind] of Object.entries(statusKinds)) {
+      if (disabled?.has(name) !== true)
+        this.#removers.push(this.#watch(name, informers.by[kind.informer]))
+    }
+    const { domain } = source.snapshot.settings
+    // What the model leaves out of objects that others' statuses rest on.
+    const about = (keyOf: (object: KubeObject) => string): ((object: KubeObject) => void) => {
+      return (object) => this.#follow(new Set([keyOf(object)]))
+    }
+    const service = about(
+      ({ metadata: { namespace = '', name } }) => `host/${name}.${namespace}.svc.${domain}`,
     )
+    const map = about(({ metadata: { namespace = '', name } }) => `configmap/${namespace}/${name}`)
+    const { services, configMaps } = informers.by
+    this.#removers.push(
+      services.on({ updated: service }),
+      configMaps.on({ added: map, deleted: map }),
+    )
+    await this.#queue.start()
   }
 
   async stop(): Promise<void> {
@@ -65,120 +79,76 @@ export class StatusWriter implements Component {
     await this.#queue.stop()
   }
 
-  #enqueueFrom(informer: Informer, kind: string): () => void {
+  #watch(name: string, informer: Informer): () => void {
     const enqueue = ({ metadata }: KubeObject): void =>
-      this.#queue.add(`${kind}|${metadata.namespace ?? ''}/${metadata.name}`)
-    return informer.on({ added: enqueue, updated: enqueue })
+      this.#queue.add(`${name}|${metadata.namespace ?? ''}/${metadata.name}`)
+    return informer.on({
+      added: enqueue,
+      updated: enqueue,
+      deleted: ({ metadata }) =>
+        this.#index.delete(`${name}|${metadata.namespace ?? ''}/${metadata.name}`),
+    })
   }
 
-  readonly #enqueueGatewayOf = ({ metadata }: KubeObject): void => {
-    const name = metadata.labels?.[gatewayNameLabel]
-    if (name !== undefined) this.#queue.add(`Gateway|${metadata.namespace ?? ''}/${name}`)
-  }
-
-  #follow({ snapshot, touched }: MeshChange): void {
-    for (const key of touched.gateways) {
-      this.#queue.add(`Gateway|${key}`)
-      for (const route of snapshot.indexes.routes.get(key) ?? [])
-        this.#queue.add(`HTTPRoute|${route}`)
-    }
-    for (const key of touched.policies) this.#queue.add(`AuthorizationPolicy|${key}`)
+  #follow(keys: ReadonlySet<string>): void {
+    this.#memo.invalidate(keys)
+    for (const item of this.#index.stale(keys)) this.#queue.add(item)
   }
 
   async #write(item: string): Promise<void> {
-    const [kind = '', key = ''] = item.split('|')
+    const { informers, source, clock, client } = this.#options
+    const bar = item.indexOf('|')
+    const key = item.slice(bar + 1)
+    const kind: StatusKind | undefined = statusKinds[item.slice(0, bar)]
+    const object = kind === undefined ? undefined : informers.by[kind.informer].get(key)
+    if (kind === undefined || object === undefined) return this.#index.delete(item)
+    const reader = new Reader(source.snapshot, this.#memo)
+    const facts = outsideFacts(reader, informers)
+    const { snapshot } = source
+    const patch = kind.patch({ snapshot, reader, facts, key, object, nowMs: clock.now() })
+    this.#index.set(item, reader.dependencies)
+    if (patch === undefined) return
+    await this.#pace.turn()
+    const { namespace, name, resourceVersion } = object.metadata
     try {
-      if (kind === 'Gateway') await this.#writeGateway(key)
-      else if (kind === 'HTTPRoute') await this.#writeRoute(key)
-      else await this.#writePolicy(key)
+      // With the version: what somebody else wrote meanwhile is not to be lost, so it is looked at first.
+      const body = { metadata: { resourceVersion }, status: patch }
+      await client.patch(kind.gvr, namespace, name, 'merge', body, { subresource: 'status' })
     } catch (error) {
       // Deleted in the meantime: nothing to say about it any more.
       if (!isApiError(error, 'NotFound')) throw error
     }
   }
+}
 
-  async #writeGateway(key: string): Promise<void> {
-    const { informers, source, clock } = this.#options
-    const { snapshot } = source
-    const gateway = snapshot.objects.Gateway.get(key)
-    const object = informers.by.gateways.get(key) as GatewayObject | undefined // informer of gateways
-    if (gateway === undefined || object === undefined || !isServed(snapshot, gateway)) return
-    const service = informers.by.services.get(`${gateway.namespace}/${deployedName(object)}`)
-    const addresses = addressesOf(service as ServiceObject | undefined, snapshot.settings.domain)
-    const wanted = gatewayStatus(snapshot, gateway, addresses)
-    const { status = {}, metadata } = object
-    const generation = metadata.generation ?? 0
-    const now = clock.now()
-    const merge = (present: unknown, next: Parameters<typeof mergeConditions>[1]): Condition[] => {
-      const old = (present ?? []) as Condition[] // as Gateway API defines the field
-      return mergeConditions(old, next, generation, now) ?? [...old]
-    }
-    const oldListeners = (status.listeners ?? []) as { name?: string; conditions?: unknown }[]
-    const next = {
-      addresses: wanted.addresses,
-      conditions: merge(status.conditions, wanted.conditions),
-      listeners: wanted.listeners.map((listener) => ({
-        ...listener,
-        conditions: merge(
-          oldListeners.find(({ name }) => name === listener.name)?.conditions,
-          listener.conditions,
-        ),
-      })),
-    }
-    const present = {
-      addresses: status.addresses ?? [],
-      conditions: status.conditions ?? [],
-      listeners: oldListeners,
-    }
-    if (!isDeepStrictEqual(present, next)) await this.#patch(resources.gateways, key, next)
+/** What an update touched; classes of Gateways are asked for by their name. */
+function keysOf(touched: Touched): Set<string> {
+  const keys = touchedKeys(touched)
+  for (const config of touched.configs) {
+    const [kind, name = ''] = config.split('/')
+    if (kind === 'GatewayClass') keys.add(`gatewayclass/${name}`)
+  }
+  return keys
+}
+
+/** A token bucket: writes beyond it wait. */
+class Pace {
+  readonly #clock: Clock
+  #tokens = burst
+  #lastMs: number
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#lastMs = clock.now()
   }
 
-  async #writeRoute(key: string): Promise<void> {
-    const { informers, source, clock } = this.#options
-    const route = source.snapshot.objects.HTTPRoute.get(key)
-    const object = informers.by.httpRoutes.get(key)
-    if (route === undefined || object === undefined) return
-    const wanted = routeStatus(source.snapshot, route)
-    const { parents: present = [] } = (object.status ?? {}) as { parents?: RouteParent[] }
-    const controllers = new Set(['istio.io/gateway-controller'])
-    const others = present.filter((parent) => !controllers.has(parent.controllerName))
-    const parents = wanted.map((parent) => {
-      const old = present.find(
-        (candidate) =>
-          candidate.controllerName === parent.controllerName &&
-          isDeepStrictEqual(candidate.parentRef, parent.parentRef),
-      )
-      const merged = mergeConditions(
-        old?.conditions ?? [],
-        parent.conditions,
-        object.metadata.generation ?? 0,
-        clock.now(),
-      )
-      return { ...parent, conditions: merged ?? old?.conditions ?? [] }
-    })
-    const next = [...others, ...parents]
-    if (!isDeepStrictEqual(present, next))
-      await this.#patch(resources.httproutes, key, { parents: next })
-  }
-
-  async #writePolicy(key: string): Promise<void> {
-    const { informers, source, clock } = this.#options
-    const policy = source.snapshot.objects.AuthorizationPolicy.get(key)
-    const object = informers.by.authorizationPolicies.get(key)
-    if (policy === undefined || object === undefined) return
-    const wanted = policyCondition(source.snapshot, policy)
-    if (wanted === undefined) return
-    const { conditions = [] } = (object.status ?? {}) as { conditions?: Condition[] }
-    const generation = object.metadata.generation ?? 0
-    const merged = mergeConditions(conditions, [wanted], generation, clock.now())
-    if (merged !== undefined) {
-      await this.#patch(resources.authorizationpolicies, key, { conditions: merged })
+  async turn(): Promise<void> {
+    const now = this.#clock.now()
+    const earned = ((now - this.#lastMs) * writesPerSecond) / 1000
+    this.#tokens = Math.min(burst, this.#tokens + earned) - 1
+    this.#lastMs = now
+    if (this.#tokens < 0) {
+      await sleep(this.#clock, (-this.#tokens * 1000) / writesPerSecond)
     }
-  }
-
-  async #patch(gvr: GroupVersionResource, key: string, status: unknown): Promise<void> {
-    const [namespace = '', name = ''] = key.split('/')
-    const body = { status }
-    await this.#options.client.patch(gvr, namespace, name, 'merge', body, { subresource: 'status' })
   }
 }
