@@ -4,7 +4,7 @@
  * explains; both must agree, which a property test checks.
  */
 import { hasFormat } from './formats.ts'
-import { isMap, type Json } from './json.ts'
+import { characters, isMap, type Json } from './json.ts'
 import { maxDepth } from './limits.ts'
 import { hasDuplicates } from './list-types.ts'
 import { compilePattern } from './patterns.ts'
@@ -218,7 +218,7 @@ function textTest(node: SchemaNode, builtin: boolean): Plan['text'] {
 }
 
 function lengthFits(value: string, minLength: number, maxLength: number | undefined): boolean {
-  const length = [...value].length
+  const length = characters(value)
   return length >= minLength && (maxLength === undefined || length <= maxLength)
 }
 

@@ -52,3 +52,10 @@ export function sameJson(left: unknown, right: unknown): boolean {
 export function fieldPath(path: string, name: string): string {
   return path === '' ? name : `${path}.${name}`
 }
+
+/** Schemas count code points, not UTF-16 units. */
+export function characters(value: string): number {
+  let count = value.length
+  for (const pair of value.matchAll(/[\ud800-\udbff][\udc00-\udfff]/g)) count -= pair[0].length - 1
+  return count
+}

@@ -16,7 +16,7 @@ import {
 } from '../kube/index.ts'
 import { accepts, type Explain } from './accept.ts'
 import { hasFormat } from './formats.ts'
-import { fieldPath, isMap, type Json, sameJson, typeOf } from './json.ts'
+import { characters, fieldPath, isMap, type Json, sameJson, typeOf } from './json.ts'
 import { maxDepth, maxFieldErrors } from './limits.ts'
 import { duplicateErrors } from './list-types.ts'
 import { compilePattern } from './patterns.ts'
@@ -133,13 +133,6 @@ function textErrors(node: SchemaNode, value: string, path: string, check: Check)
     const text = `${path} in body must be of type ${name}: ${JSON.stringify(value)}`
     errors.push(fieldTypeInvalid(path, value, text))
   }
-}
-
-/** Schemas count code points, not UTF-16 units. */
-function characters(value: string): number {
-  let count = value.length
-  for (const pair of value.matchAll(/[\ud800-\udbff][\udc00-\udfff]/g)) count -= pair[0].length - 1
-  return count
 }
 
 function numberErrors(node: SchemaNode, value: number, path: string, check: Check): void {

@@ -84,7 +84,7 @@ test('histories of large objects are bounded by their bytes', async () => {
   await store.stop()
 })
 
-test('the file does not grow under the heartbeats of Leases', async () => {
+test('the file does not grow under the heartbeats of Leases', { timeout: 600_000 }, async () => {
   const clock = new FakeClock()
   const engine = new SqliteStore(newPath())
   const store = objectStore(engine, { clock })

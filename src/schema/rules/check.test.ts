@@ -90,8 +90,9 @@ test('messages, reasons and field paths are checked as well', () => {
 })
 
 test('transition rules are refused where nothing tells which old value belongs to a new one', () => {
-  const element = { type: 'string', 'x-kubernetes-validations': [{ rule: 'self == oldSelf' }] }
-  const list = (more: Json) => ({ type: 'array', items: element, ...more })
+  const rules = [{ rule: 'self == oldSelf' }]
+  const element = { type: 'string', maxLength: 10, 'x-kubernetes-validations': rules }
+  const list = (more: Json) => ({ type: 'array', maxItems: 5, items: element, ...more })
   const inside = (child: Json) => ({ type: 'object', properties: { list: child } })
   assert.match(
     complaints(inside(list({})))[0] ?? '',
@@ -100,12 +101,13 @@ test('transition rules are refused where nothing tells which old value belongs t
   assert.equal(complaints(inside(list({ 'x-kubernetes-list-type': 'set' }))).length, 1)
   const keyed = {
     type: 'array',
+    maxItems: 5,
     'x-kubernetes-list-type': 'map',
     'x-kubernetes-list-map-keys': ['name'],
     items: { type: 'object', properties: { name: element } },
   }
   assert.deepEqual(complaints(inside(keyed)), [])
-  const map = { type: 'object', additionalProperties: element }
+  const map = { type: 'object', maxProperties: 5, additionalProperties: element }
   assert.deepEqual(complaints(inside(map)), [])
 })
 
