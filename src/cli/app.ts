@@ -9,8 +9,10 @@ import { addLogs } from './commands/logs.ts'
 import { addRegistry } from './commands/registry.ts'
 import { addRun } from './commands/run.ts'
 import { addStatus } from './commands/status.ts'
+import { addTools } from './commands/tools.ts'
 import { addUp } from './commands/up.ts'
 import { addVersion } from './commands/version.ts'
+import { addWaypoint } from './commands/waypoint.ts'
 import type { CommandContext } from './context.ts'
 import { exitCodes } from './exit-codes.ts'
 import { formatError } from './output.ts'
@@ -46,8 +48,10 @@ export function createProgram(context: CommandContext): Command {
   addKubectl(program, context)
   addLogs(program, context)
   addRun(program, context)
+  addWaypoint(program, context)
   addDown(program, context)
   addRegistry(program, context)
+  addTools(program, context)
   addVersion(program, context)
   addCompletion(program, context)
   for (const command of program.commands) command.exitOverride()

@@ -20,7 +20,7 @@ export { keySetDependency } from './envoy/listeners/key-sets.ts'
 export { NamespaceScope, type Scope } from './envoy/lookup/scope.ts'
 export type { Problem } from './envoy/policies/problem.ts'
 export { type KeySets, keySetSources } from './envoy/policies/request-authentication.ts'
-export { gatewayView, type ProxyView, proxyView, viewKey } from './envoy/proxy.ts'
+export { gatewayView, type IpFamily, type ProxyView, proxyView, viewKey } from './envoy/proxy.ts'
 export {
   type AttachedRoute,
   attachRoutes,

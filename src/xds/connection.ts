@@ -11,7 +11,7 @@ import {
   typeUrl as urls,
 } from '../proto/index.ts'
 import type { ConnectionInfo, TypeInfo } from './connection-info.ts'
-import type { ProxyNode } from './contract.ts'
+import type { ProxyNode, ResourceSource } from './contract.ts'
 import { type DebugAnswer, isDebugType } from './debug-type.ts'
 import type { Dialect, Nonce } from './dialect.ts'
 import { type Body, encodeBody, encodeHead, encodeState } from './encode.ts'
@@ -51,6 +51,8 @@ export interface ConnectionContext {
   readonly metrics: XdsMetrics
   readonly gate: PushGate
   readonly debug: DebugAnswer | undefined
+  /** Who wants to know which proxies there are. */
+  readonly source: Pick<ResourceSource, 'joined' | 'left'>
   /** Who answers, for `control_plane.identifier`. */
   readonly identifier: string
   /** The revision up to which views and watches were told. */
@@ -142,7 +144,10 @@ export class Connection<R extends XdsRequest = XdsRequest> implements Pushed {
     this.#timer?.cancel()
     this.#context.gate.leave(this)
     for (const { watch } of this.#states.values()) watch.close()
-    if (this.#node !== undefined) this.#context.metrics.disconnected(this.#node)
+    if (this.#node !== undefined) {
+      this.#context.source.left?.(this.#node)
+      this.#context.metrics.disconnected(this.#node)
+    }
     this.#context.logger.debug('a proxy went', { node: this.#node?.id })
   }
 
@@ -249,10 +254,11 @@ export class Connection<R extends XdsRequest = XdsRequest> implements Pushed {
   }
 
   #introduce(request: R): ProxyNode {
-    const { logger, metrics } = this.#context
+    const { logger, metrics, source } = this.#context
     const node = parseNode(request.node, this.#peer, this.#stream.context.header('clusterid'))
     checkNode(node)
     this.#node = node
+    source.joined?.(node)
     metrics.connected(node)
     logger.info('a proxy connected', {
       node: node.id,

@@ -29,6 +29,8 @@ export interface ProxyNode {
   readonly namespace: string
   readonly cluster: string
   readonly metadata: Readonly<Record<string, unknown>>
+  /** Absent: the node does not say. */
+  readonly locality?: { readonly region: string; readonly zone: string; readonly subzone: string }
   /** The authenticated SPIFFE identity; undefined only on the plaintext port. */
   readonly identity: string | undefined
 }
@@ -53,6 +55,12 @@ export interface ResourceSource {
   related?(typeUrl: string, name: string, proxy: ProxyNode): Iterable<EncodedResource>
   /** Proxies with the same key see the same resources of the type; lets the server share work. */
   viewKey(typeUrl: string, proxy: ProxyNode): string
+  /**
+   * A proxy came, and went: once each, with the same object as in all questions in between. What a
+   * proxy sees that nobody shares any more need not be kept.
+   */
+  joined?(proxy: ProxyNode): void
+  left?(proxy: ProxyNode): void
   /** Calls back after each change, synchronously; returns the remover. */
   onChange(listener: (change: ResourceChange) => void): () => void
 }

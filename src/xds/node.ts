@@ -39,8 +39,16 @@ export function parseNode(
     namespace: text('NAMESPACE') ?? (dot < 0 ? '' : name.slice(dot + 1)),
     cluster: text('CLUSTER_ID') ?? clusterHeader ?? 'Kubernetes',
     metadata,
+    ...localityOf(node?.locality),
     identity: peer.identity,
   }
+}
+
+/** A region says where it is; less is nothing to go by. */
+function localityOf(given: NonNullable<WireNode>['locality']): Pick<ProxyNode, 'locality'> {
+  if (given === undefined || given.region === '') return {}
+  const { region, zone, subZone: subzone } = given
+  return { locality: { region, zone, subzone } }
 }
 
 /** A proxy may only say that it is in the namespace (and has the account) which it authenticated with. */

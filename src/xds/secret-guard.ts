@@ -37,6 +37,14 @@ export class SecretGuard implements ResourceSource {
     return isHidden(typeUrl, proxy) ? 'unauthenticated' : this.#source.viewKey(typeUrl, proxy)
   }
 
+  joined(proxy: ProxyNode): void {
+    this.#source.joined?.(proxy)
+  }
+
+  left(proxy: ProxyNode): void {
+    this.#source.left?.(proxy)
+  }
+
   onChange(listener: (change: ResourceChange) => void): () => void {
     return this.#source.onChange(listener)
   }

@@ -196,6 +196,7 @@ class Server implements XdsServer {
       metrics: this.#metrics,
       gate: this.#gate,
       debug,
+      source: this.#dialects.source,
       identifier,
       revision: () => this.#revision,
     })

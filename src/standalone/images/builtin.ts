@@ -3,6 +3,7 @@
  * Weft's own programs. Keys are repositories without registry and tag.
  */
 import { readdirSync } from 'node:fs'
+import { envoyMounts } from './envoy.ts'
 import { frugal } from './frugal.ts'
 import type { ImageMount, ImageProgram } from './types.ts'
 
@@ -78,7 +79,7 @@ export function builtinImages(files: ProgramFiles): Map<string, ImageProgram> {
     mounts: samples,
   })
   addTools(add)
-  addMesh(add, share('src', 'node_modules', 'proto'))
+  addMesh(add, share('src', 'node_modules', 'proto'), files)
   return images
 }
 
@@ -117,7 +118,7 @@ function addTools(add: Add): void {
   add(['busybox', 'alpine', 'debian', 'ubuntu', 'bash'], { command: [], args: ['/bin/sh'] })
 }
 
-function addMesh(add: Add, mounts: ImageMount[]): void {
+function addMesh(add: Add, mounts: ImageMount[], files: ProgramFiles): void {
   const names = (name: string): string[] =>
     ['istio', 'weft', 'istio-release', 'istio-testing'].map((owner) => `${owner}/${name}`)
   const nothing = { capabilities: [], runDir: false }
@@ -132,6 +133,10 @@ function addMesh(add: Add, mounts: ImageMount[]): void {
     // setns into pods, listeners and marked sockets in there.
     mesh: { capabilities: ['NET_ADMIN', 'NET_RAW', 'SYS_ADMIN'], runDir: true },
   })
-  add(names('proxyv2'), { ...program('src/l7proxy/main.ts'), mesh: nothing })
+  add(names('proxyv2'), {
+    ...program('src/l7proxy/main.ts'),
+    mesh: nothing,
+    findMounts: () => envoyMounts(files.programRoot, process.env.PATH ?? ''),
+  })
   add(names('install-cni'), { command: [], builtin: 'node-agent', mesh: nothing })
 }

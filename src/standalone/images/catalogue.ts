@@ -40,7 +40,8 @@ export class ImageCatalogue {
         ? this.#builtin.get(reference.repository)
         : programOf(mapping, reference.repository)
     if (program === undefined || program.builtin !== undefined) return program
-    const mounts = [...commonMounts(this.#files), ...(program.mounts ?? [])]
+    const { mounts: fixed = [], findMounts } = program
+    const mounts = [...commonMounts(this.#files), ...fixed, ...(findMounts?.() ?? [])]
     return { ...program, mounts: mounts.filter((mount) => existsSync(mount.host)) }
   }
 

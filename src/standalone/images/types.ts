@@ -27,6 +27,8 @@ export interface ImageProgram {
   readonly env?: Readonly<Record<string, string>>
   readonly workingDir?: string
   readonly mounts?: readonly ImageMount[]
+  /** Looked for at each start: what may have come since the mesh is up. */
+  readonly findMounts?: () => readonly ImageMount[]
   /** Compiled code of the command's files; the path lacks the user id that Node adds. */
   readonly compileCache?: ImageMount
   /** No process: the runtime asks the builtin runner of this name. */

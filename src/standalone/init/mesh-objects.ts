@@ -78,8 +78,11 @@ function nodeSlice(namespace: string, service: string, ports: readonly unknown[]
 /** Settings that belong to the user once they are made. */
 export function meshConfig(): KubeObject {
   const mesh = [
+    'accessLogFile: /dev/stdout',
     'defaultConfig:',
     '  discoveryAddress: istiod.istio-system.svc:15012',
+    'defaultProviders:',
+    '  metrics: [prometheus]',
     'rootNamespace: istio-system',
     'trustDomain: cluster.local',
     '',

@@ -1,5 +1,5 @@
 /**
- * Golden cases of traffic: `testdata/<case>/{input,asked,expected}.yaml`; see corpus.ts.
+ * Golden cases of traffic: `testdata/<case>/{input,asked,expected}.yaml`; see fixture.ts.
  * `UPDATE_GOLDEN=1` rewrites expectations.
  */
 import assert from 'node:assert/strict'
@@ -7,7 +7,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
 import { parse, stringify } from 'yaml'
-import { answerCase, messageOf, parseAsked } from './corpus.ts'
+import { answerCase, messageOf, parseAsked } from './fixture.ts'
 
 const folder = join(import.meta.dirname, 'testdata')
 

@@ -123,14 +123,19 @@ export class ViewTranslation {
     return this.#held.size === 0 || this.#index.stale(touched).size > 0
   }
 
+  /** The resources of a type, in no order. */
+  list(url: string): TranslatedResource[] {
+    const found: TranslatedResource[] = []
+    for (const key of this.#resources.keys()) {
+      const resource = key.startsWith(url) ? this.#current(key) : undefined
+      if (resource !== undefined) found.push(resource)
+    }
+    return found
+  }
+
   get resources(): ViewResources {
-    const of = (url: string): TranslatedResource[] =>
-      [...this.#resources.keys()].flatMap((key) => {
-        const resource = this.#current(key)
-        return resource?.typeUrl === url ? [resource] : []
-      })
     const sorted = (url: string): TranslatedResource[] =>
-      of(url).toSorted((left, right) => (left.name < right.name ? -1 : 1))
+      this.list(url).toSorted((left, right) => (left.name < right.name ? -1 : 1))
     return {
       listeners: sorted(typeUrl.listener),
       routes: sorted(typeUrl.route),

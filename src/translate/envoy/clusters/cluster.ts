@@ -15,6 +15,7 @@ import type { TranslatedResource } from '../../types.ts'
 import { distanceOf, loadAssignment } from '../endpoints/assignment.ts'
 import type { Scope } from '../lookup/scope.ts'
 import type { ProxyView } from '../proxy.ts'
+import { serviceNames, serviceNamespace } from '../telemetry/peer.ts'
 import { adsSource, duration, durationMs, pack } from '../values.ts'
 import { balancing, commonBalancing } from './load-balancer.ts'
 import type { ClusterRef } from './names.ts'
@@ -245,5 +246,6 @@ function metadataOf({ service, port, rule, subset, ref }: ClusterPlan): core.Met
     services: [{ host: hostname, name, namespace }],
     ...(ref.subset === '' ? {} : { subset: ref.subset }),
   }
-  return create(core.MetadataSchema, { filterMetadata: { istio } })
+  const named = { ...serviceNames(service) }
+  return create(core.MetadataSchema, { filterMetadata: { istio, [serviceNamespace]: named } })
 }

@@ -9,6 +9,7 @@ import type { TranslatedResource } from '../../types.ts'
 import { type ClusterRef, connectOriginate } from '../clusters/names.ts'
 import { type ClusterPlan, planCluster } from '../clusters/policy.ts'
 import type { Scope } from '../lookup/scope.ts'
+import { endpointNames, peerNamespace } from '../telemetry/peer.ts'
 import { internalAddress, pipeAddress, socketAddress } from '../values.ts'
 import { type Endpoint, endpointsOf } from './collect.ts'
 import {
@@ -42,7 +43,7 @@ export function loadAssignment(scope: Scope, plan: ClusterPlan): endpointApi.Clu
   )
   return create(endpointApi.ClusterLoadAssignmentSchema, {
     clusterName: plan.ref.name,
-    endpoints: groups.map((group) => localityEndpoints(group, transports)),
+    endpoints: groups.map((group) => localityEndpoints(scope.reader, group, transports)),
   })
 }
 
@@ -76,6 +77,7 @@ function distributionOf(reader: Reader, { service }: ClusterPlan): TrafficDistri
 }
 
 function localityEndpoints(
+  reader: Reader,
   group: LocalityGroup,
   transports: ReadonlyMap<Endpoint, Transport>,
 ): endpointComponents.LocalityLbEndpoints {
@@ -90,7 +92,7 @@ function localityEndpoints(
             subZone: locality.subzone,
           }),
         }),
-    lbEndpoints: endpoints.map((one) => lbEndpoint(one, transports.get(one) ?? 'plain')),
+    lbEndpoints: endpoints.map((one) => lbEndpoint(reader, one, transports.get(one) ?? 'plain')),
     loadBalancingWeight: weight,
     priority,
   })
@@ -99,7 +101,11 @@ function localityEndpoints(
 /** HEALTHY in envoy.config.core.v3.HealthStatus. */
 const healthy = 1
 
-function lbEndpoint(one: Endpoint, transport: Transport): endpointComponents.LbEndpoint {
+function lbEndpoint(
+  reader: Reader,
+  one: Endpoint,
+  transport: Transport,
+): endpointComponents.LbEndpoint {
   return create(endpointComponents.LbEndpointSchema, {
     hostIdentifier: {
       case: 'endpoint',
@@ -107,7 +113,7 @@ function lbEndpoint(one: Endpoint, transport: Transport): endpointComponents.LbE
     },
     healthStatus: healthy,
     loadBalancingWeight: one.weight,
-    ...metadataOf(one, transport),
+    ...metadataOf(reader, one, transport),
   })
 }
 
@@ -121,7 +127,11 @@ function destination({ address, port }: Endpoint): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 }
 
-function metadataOf(one: Endpoint, transport: Transport): { metadata?: core.Metadata } {
+function metadataOf(
+  reader: Reader,
+  one: Endpoint,
+  transport: Transport,
+): { metadata?: core.Metadata } {
   const filterMetadata: NonNullable<core.Metadata['filterMetadata']> = {}
   if (transport === 'tunnel') {
     // The internal listener restores the address from this, and so knows whom to CONNECT to.
@@ -129,7 +139,12 @@ function metadataOf(one: Endpoint, transport: Transport): { metadata?: core.Meta
     filterMetadata['envoy.transport_socket_match'] = { tunnel: 'http' }
   }
   if (transport === 'mtls') filterMetadata['envoy.transport_socket_match'] = { tlsMode: 'istio' }
-  if (one.workload !== undefined) filterMetadata.istio = { workload: describe(one.workload) }
+  if (one.workload !== undefined) {
+    filterMetadata.istio = { workload: describe(one.workload) }
+    if (!one.workload.external) {
+      filterMetadata[peerNamespace] = endpointNames(one.workload, reader.settings)
+    }
+  }
   if (Object.keys(filterMetadata).length === 0) return {}
   return { metadata: create(core.MetadataSchema, { filterMetadata }) }
 }

@@ -10,6 +10,7 @@ import { viewKey } from '../proxy.ts'
 import { encodeRoutes } from '../routes/emit.ts'
 import { gatewayApiHosts, gatewayHosts, nowhere, usedClusters } from '../routes/gateway.ts'
 import type { VirtualHost } from '../routes/ir.ts'
+import { withPeerHeader } from '../routes/peer-headers.ts'
 import {
   type StreamRule,
   streamRouteRules,
@@ -366,7 +367,7 @@ function routeUnit(key: string, name: string): Unit {
           : group.servers.filter((one) => one.routeName === name)
       const hosts = hostsOf(scope, servers)
       return {
-        resources: [encodeRoutes(name, hosts)],
+        resources: [encodeRoutes(name, withPeerHeader(scope, hosts))],
         units: usedClusters(hosts).map(clusterUnit),
         problems: [],
       }

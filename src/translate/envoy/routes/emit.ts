@@ -41,6 +41,7 @@ function virtualHost(host: VirtualHost): api.VirtualHost {
     domains: [...host.domains],
     routes: reachable(host.rules).map(routeOf),
     includeRequestAttemptCount: true,
+    requestHeadersToAdd: [...(host.requestHeaders ?? [])],
     ...(host.requireTls ? { requireTls: api.VirtualHost_TlsRequirementType.ALL } : {}),
     ...(host.config === undefined ? {} : { metadata: istioMetadata(host.config) }),
   })

@@ -9,6 +9,7 @@ import type { RouteContext } from './context.ts'
 import { encodeRoutes } from './emit.ts'
 import { compareRules, gatewayApiRules, type RankedRule } from './gateway-api.ts'
 import { clustersOf, type HttpRule, isCatchAll, type VirtualHost } from './ir.ts'
+import { withPeerHeader } from './peer-headers.ts'
 import { virtualServiceRules } from './virtual-service.ts'
 
 export interface RouteTable {
@@ -37,7 +38,8 @@ export interface GatewayRouteOptions {
 /** The table of all HTTP servers that share a port. */
 export function gatewayRoutes(options: GatewayRouteOptions): RouteTable {
   const hosts = gatewayHosts(options)
-  return { resource: encodeRoutes(options.name, hosts), clusters: usedClusters(hosts) }
+  const told = withPeerHeader(options.scope, hosts)
+  return { resource: encodeRoutes(options.name, told), clusters: usedClusters(hosts) }
 }
 
 interface HostEntry {
@@ -131,7 +133,8 @@ export interface GatewayApiRouteOptions {
 
 export function gatewayApiRoutes(options: GatewayApiRouteOptions): RouteTable {
   const hosts = gatewayApiHosts(options)
-  return { resource: encodeRoutes(options.name, hosts), clusters: usedClusters(hosts) }
+  const told = withPeerHeader(options.scope, hosts)
+  return { resource: encodeRoutes(options.name, told), clusters: usedClusters(hosts) }
 }
 
 export function gatewayApiHosts({

@@ -3,6 +3,7 @@
  * are read into it; Envoy's routes are written from it.
  */
 import type { ConsistentHash, CorsPolicy, HttpRetryPolicy } from '../../../model/index.ts'
+import type { core } from '../../../proto/envoy.ts'
 import type { ClusterRef } from '../clusters/names.ts'
 import type { TextMatch } from '../values.ts'
 
@@ -135,6 +136,8 @@ export interface VirtualHost {
   /** API path of the object that made it; undefined for what the mesh itself adds. */
   readonly config: string | undefined
   readonly requireTls: boolean
+  /** Added to whatever its rules do. */
+  readonly requestHeaders?: readonly core.HeaderValueOption[]
 }
 
 export const anyRequest: HttpMatch = {

@@ -12,6 +12,7 @@ import { concrete, hashOf, type RouteContext } from './context.ts'
 import { encodeRoutes } from './emit.ts'
 import { anyRequest, type HttpRule, noChanges, retryOf, type VirtualHost } from './ir.ts'
 import { parentRules } from './mesh-routes.ts'
+import { withPeerHeader } from './peer-headers.ts'
 import { virtualServiceRules } from './virtual-service.ts'
 
 /** What to do with hosts nobody knows. */
@@ -30,7 +31,7 @@ export interface SidecarRouteOptions {
 }
 
 export function sidecarRoutes(options: SidecarRouteOptions): TranslatedResource {
-  return encodeRoutes(options.name, sidecarHosts(options))
+  return encodeRoutes(options.name, withPeerHeader(options.scope, sidecarHosts(options)))
 }
 
 export function sidecarHosts(options: SidecarRouteOptions): VirtualHost[] {
