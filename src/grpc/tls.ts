@@ -23,6 +23,8 @@ export interface ListenAddress {
   readonly port: number
   /** False: plaintext, no identity (port 15010). */
   readonly tls: boolean
+  /** A Unix socket in the place of host and port. */
+  readonly path?: string
 }
 
 export interface ConnectionListener {
@@ -47,7 +49,8 @@ export async function listen(options: {
   server.maxConnections = limits.connectionsMax
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(address, error)))
-    server.listen(address.port, address.host, () => resolve())
+    const { host, port, path } = address
+    server.listen(path === undefined ? { host, port } : { path }, () => resolve())
   })
   const bound = server.address()
   return {
@@ -106,10 +109,10 @@ function secureOptions(certificate: ServingCertificate): tls.SecureContextOption
 }
 
 function listenError(address: ListenAddress, error: NodeJS.ErrnoException): MeshError {
-  const where = `${address.host}:${address.port}`
+  const where = address.path ?? `${address.host}:${address.port}`
   return new MeshError('GRPC_LISTEN', `listening on ${where} failed: ${error.message}`, {
     hint:
-      error.code === 'EADDRINUSE'
+      error.code === 'EADDRINUSE' && address.path === undefined
         ? `Another process has port ${address.port}: \`ss -ltnp sport = :${address.port}\` names it.`
         : 'Check the address and the permission to bind it.',
     cause: error,

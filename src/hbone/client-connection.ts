@@ -5,9 +5,9 @@ import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } f
 import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '../base/index.ts'
 import { connectionLost, HboneRefusedError, notHttp2, poolClosed, streamReset } from './errors.ts'
-import { type Http2Limits, idleReleaseMs, sessionMemoryMegabytes } from './limits.ts'
+import { type Http2Limits, sessionMemoryMegabytes } from './limits.ts'
 import { resetStream } from './reset.ts'
-import { endWithSocket, keepAlive } from './session.ts'
+import { endWhenLost, endWithSocket, isLost, keepAlive } from './session.ts'
 
 /** The client end of an open tunnel. */
 export interface HboneStream extends Duplex {
@@ -23,6 +23,7 @@ export interface ClientConnectionOptions {
   readonly clock: Clock
   readonly limits: Http2Limits
   readonly maxStreams: number
+  readonly idleReleaseMs: number
   /** The connection takes no more streams. */
   readonly onUnusable: (connection: ClientConnection) => void
   readonly onClosed: (connection: ClientConnection) => void
@@ -33,6 +34,7 @@ export class ClientConnection {
   readonly #session: ClientHttp2Session
   readonly #clock: Clock
   readonly #maxStreams: number
+  readonly #idleReleaseMs: number
   #active = 0
   #draining = false
   #idleTimer: Timer | undefined
@@ -41,6 +43,7 @@ export class ClientConnection {
     const { socket, clock, limits, maxStreams } = options
     this.#clock = clock
     this.#maxStreams = maxStreams
+    this.#idleReleaseMs = options.idleReleaseMs
     this.#socket = socket
     const alpn = (socket as { alpnProtocol?: string | false }).alpnProtocol
     if (alpn !== undefined && alpn !== 'h2') {
@@ -75,6 +78,7 @@ export class ClientConnection {
     session.on('error', unusable)
     endWithSocket(session, socket, closed)
     keepAlive(session, clock)
+    endWhenLost(session, socket, clock)
   }
 
   get active(): number {
@@ -83,6 +87,8 @@ export class ClientConnection {
 
   get hasRoom(): boolean {
     if (this.#draining || this.#session.closed || this.#session.destroyed) return false
+    // A stream on it would wait for an answer until the next check ends the connection.
+    if (isLost(this.#socket)) return false
     const peerLimit = this.#session.remoteSettings?.maxConcurrentStreams ?? this.#maxStreams
     return this.#active < Math.min(this.#maxStreams, peerLimit)
   }
@@ -99,7 +105,9 @@ export class ClientConnection {
     if (this.#active > 0) return
     if (this.#draining) this.#session.close()
     else {
-      this.#idleTimer = this.#clock.after(idleReleaseMs, () => this.drain(), { background: true })
+      this.#idleTimer = this.#clock.after(this.#idleReleaseMs, () => this.drain(), {
+        background: true,
+      })
     }
   }
 

@@ -29,6 +29,8 @@ export const maxStreamsPerConnection = 100
 export const idleReleaseMs = 5 * 60_000
 export const pingPeriodMs = 10_000
 export const pingTimeoutMs = 20_000
+/** How often the kernel is asked whether it has given up a connection: one call that copies 8 bytes. */
+export const disconnectCheckMs = 1_000
 /**
  * Megabytes that Node lets one session hold. Its default of 10 is below our connection window, and
  * a session above it refuses new streams.

@@ -7,7 +7,13 @@ import type { Duplex } from 'node:stream'
 import { type Clock, MeshError } from '../base/index.ts'
 import { ClientConnection, type HboneStream } from './client-connection.ts'
 import { noRoom, poolClosed } from './errors.ts'
-import { type Http2Limits, http2Limits, maxReconnects, maxStreamsPerConnection } from './limits.ts'
+import {
+  type Http2Limits,
+  http2Limits,
+  idleReleaseMs,
+  maxReconnects,
+  maxStreamsPerConnection,
+} from './limits.ts'
 
 export interface HboneConnectOptions {
   /**
@@ -26,6 +32,8 @@ export interface HbonePoolOptions {
   readonly clock: Clock
   readonly maxStreamsPerConnection?: number
   readonly limits?: Http2Limits
+  /** How long a connection without streams is kept. */
+  readonly idleReleaseMs?: number
 }
 
 interface Entry {
@@ -133,6 +141,7 @@ export class HboneClientPool {
         socket,
         clock: this.#options.clock,
         limits: this.#options.limits ?? http2Limits,
+        idleReleaseMs: this.#options.idleReleaseMs ?? idleReleaseMs,
         maxStreams: this.#options.maxStreamsPerConnection ?? maxStreamsPerConnection,
         onUnusable: (gone) => {
           entry.connections.delete(gone)

@@ -15,7 +15,7 @@ import type { Clock } from '../base/index.ts'
 import { type Authority, parseAuthority } from './authority.ts'
 import { serverClosed } from './errors.ts'
 import { type Http2Limits, http2Limits, sessionMemoryMegabytes } from './limits.ts'
-import { endWithSocket, keepAlive } from './session.ts'
+import { endWhenLost, endWithSocket, keepAlive } from './session.ts'
 
 /** The server end of an open tunnel. */
 export interface HboneServerStream extends Duplex {
@@ -74,6 +74,7 @@ export function serveHbone(socket: Duplex, options: HboneServerOptions): HboneSe
     endWithSocket(session, socket, resolve)
   })
   keepAlive(session, options.clock)
+  endWhenLost(session, socket, options.clock)
   return {
     closed,
     drain: () => closeGracefully(session),

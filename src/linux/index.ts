@@ -28,7 +28,14 @@ export {
   tcpSocket,
   udpSocket,
 } from './sockets.ts'
-export { fdOf, localAddress, originalDestination, peerCredentials, setMark } from './sockopts.ts'
+export {
+  fdOf,
+  isDisconnected,
+  localAddress,
+  originalDestination,
+  peerCredentials,
+  setMark,
+} from './sockopts.ts'
 export {
   findTool,
   type IpBatchOptions,

@@ -31,6 +31,9 @@ export const abi = {
   IPV6_TRANSPARENT: 75,
   SO_ORIGINAL_DST: 80,
   TCP_NODELAY: 1,
+  TCP_INFO: 11,
+  /** A state in TCP_INFO. */
+  TCP_CLOSE: 7,
   TCP_KEEPIDLE: 4,
   TCP_KEEPINTVL: 5,
   TCP_KEEPCNT: 6,

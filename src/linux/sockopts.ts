@@ -42,6 +42,16 @@ export function localAddress(fd: number): OriginalDestination | undefined {
   return decodeInet(bytes)
 }
 
+/**
+ * Whether the kernel has given up a TCP connection: reset by the peer or timed out, told or not yet told
+ * to who owns the descriptor. One that was ended in good order is not.
+ */
+export function isDisconnected(fd: number): boolean {
+  const info = Buffer.alloc(8)
+  const result = libc().getsockopt(fd, abi.SOL_TCP, abi.TCP_INFO, info, lengthOf(info.length))
+  return result === 0 && info[0] === abi.TCP_CLOSE
+}
+
 /** Who is at the other end of a Unix socket, as seen from this process's namespaces. */
 export function peerCredentials(fd: number): PeerCredentials {
   const bytes = Buffer.alloc(12)

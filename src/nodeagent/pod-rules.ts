@@ -103,6 +103,18 @@ function leaveOpenConnections(netnsFd: number): void {
   }
 }
 
+/**
+ * When a node proxy closes its listeners, connections it has not accepted yet go over to the listeners
+ * of its successor on the same ports, instead of being reset.
+ */
+function passOnConnections(netnsFd: number): void {
+  try {
+    withNetns(netnsFd, () => writeFileSync('/proc/sys/net/ipv4/tcp_migrate_req', '1'))
+  } catch {
+    // Kernels before 5.14: a connection that opens in the very moment of a hand-over may be reset.
+  }
+}
+
 class ToolPodRules implements PodRules {
   readonly backend: RuleBackend
   readonly #write: Writer
@@ -116,6 +128,7 @@ class ToolPodRules implements PodRules {
 
   async apply(netnsFd: number, options: PodRuleOptions): Promise<void> {
     leaveOpenConnections(netnsFd)
+    passOnConnections(netnsFd)
     // Routes first: they do nothing until a rule sets the mark.
     await this.#route(netnsFd, 'add', options.ipv6)
     await this.#write(netnsFd, rulesOf(options), options.ipv6)

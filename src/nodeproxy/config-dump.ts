@@ -2,15 +2,25 @@
 import type { IdentityStatus } from '../identity/index.ts'
 import { security, toJson } from '../proto/index.ts'
 import { parseCertificate, splitPem } from '../x509/index.ts'
+import type { Connection } from './connections.ts'
 import { dumpedConnections } from './limits.ts'
-import type { Pod } from './pod.ts'
+import type { PodInfo } from './pod.ts'
 import type { Store } from './state/store.ts'
 import type { GatewayReference, Service, Workload } from './state/types.ts'
+
+export interface PodDump {
+  readonly uid: string
+  readonly info: PodInfo
+  readonly connections: {
+    readonly inbound: readonly unknown[]
+    readonly outbound: readonly unknown[]
+  }
+}
 
 export interface DumpSources {
   readonly store: Store
   readonly identities: readonly IdentityStatus[]
-  readonly pods: Iterable<Pod>
+  readonly pods: readonly PodDump[]
   readonly config: Readonly<Record<string, unknown>>
   readonly version: Readonly<Record<string, string>>
 }
@@ -27,7 +37,9 @@ export function dumpConfig({ store, identities, pods, config, version }: DumpSou
     version,
     config,
     certificates: identities.map(dumpCertificate),
-    workloadState: Object.fromEntries([...pods].map((pod) => [pod.uid, dumpPod(pod)])),
+    workloadState: Object.fromEntries(
+      pods.map(({ uid, info, connections }) => [uid, { state: 'Up', connections, info }]),
+    ),
   }
 }
 
@@ -135,14 +147,15 @@ function dumpPem(pem: string): unknown {
   }
 }
 
-function dumpPod(pod: Pod): unknown {
+/** The connections of one pod; no more than some. */
+export function dumpConnections(connections: Iterable<Connection>): PodDump['connections'] {
   const inbound: unknown[] = []
   const outbound: unknown[] = []
-  for (const { info } of pod.parts.connections.of(pod.uid)) {
+  for (const { info } of connections) {
     if (inbound.length + outbound.length >= dumpedConnections) break
     const shown = { src: info.source, originalDst: info.destination, protocol: info.protocol }
     if (info.direction === 'inbound') inbound.push(shown)
     else outbound.push(shown)
   }
-  return { state: 'Up', connections: { inbound, outbound }, info: pod.info }
+  return { inbound, outbound }
 }

@@ -4,6 +4,9 @@
  */
 import { type LogLevel, logLevels, MeshError, parseGoDuration } from '../base/index.ts'
 import type { TextSource } from '../grpc/index.ts'
+import { http2Limits } from '../hbone/index.ts'
+import { workerLimits } from './limits.ts'
+import type { ProxyParts } from './pod.ts'
 
 export interface ProxyConfig {
   /** `host:port`; undefined: no control plane. */
@@ -33,6 +36,14 @@ export interface ProxyConfig {
     readonly preferredNamespace: string | undefined
     readonly ipv6: boolean
   }
+  /** Where they are not the usual ones. */
+  readonly http2: ProxyParts['http2']
+  /** Threads that carry connections; 1: the main thread does it. */
+  readonly workers: number
+  /** Ask the control plane only for what connections need. */
+  readonly onDemand: boolean
+  /** File of revoked certificates. */
+  readonly crlPath: string | undefined
   readonly terminationGraceMs: number
   readonly logLevel: LogLevel
   readonly logLevels: ReadonlyMap<string, LogLevel>
@@ -79,6 +90,10 @@ export function readConfig(env: Env): ProxyConfig {
         textOf(env['PREFERED_SERVICE_NAMESPACE']) ?? textOf(env['PREFERRED_SERVICE_NAMESPACE']),
       ipv6: env['IPV6_ENABLED'] !== 'false',
     },
+    http2: http2Of(env),
+    workers: numberOf(env, 'ZTUNNEL_WORKER_THREADS', 1, workerLimits.countMax) ?? 1,
+    onDemand: onDemandOf(env),
+    crlPath: textOf(env['CRL_PATH']),
     terminationGraceMs: graceOf(env['TERMINATION_GRACE_PERIOD_SECONDS']),
     logLevel: level.everywhere,
     logLevels: level.byScope,
@@ -173,6 +188,51 @@ function graceOf(value: string | undefined): number {
   }
   if (value === undefined || value === '') return 5000
   return Math.max(seconds > 10 ? seconds - 5 : seconds - 1, 1) * 1000
+}
+
+/** A whole number from 1 to `most`; undefined when it is not set. */
+function numberOf(env: Env, name: string, least: number, most: number): number | undefined {
+  const value = textOf(env[name])
+  if (value === undefined) return undefined
+  const number = Number(value)
+  if (Number.isInteger(number) && number >= least && number <= most) return number
+  throw new MeshError(
+    'NODEPROXY_CONFIG',
+    `${name}="${value}" is no whole number from ${least} to ${most}`,
+  )
+}
+
+const maxWindow = 2 ** 31 - 1
+
+function http2Of(env: Env): ProxyParts['http2'] {
+  const streamWindowBytes = numberOf(env, 'HTTP2_STREAM_WINDOW_SIZE', 65_535, maxWindow)
+  const connectionWindowBytes = numberOf(env, 'HTTP2_CONNECTION_WINDOW_SIZE', 65_535, maxWindow)
+  // The bounds of HTTP/2 itself.
+  const frameBytes = numberOf(env, 'HTTP2_FRAME_SIZE', 16_384, 2 ** 24 - 1)
+  const streams = numberOf(env, 'POOL_MAX_STREAMS_PER_CONNECTION', 1, 2 ** 16)
+  const idleReleaseMs = durationOf(
+    'POOL_UNUSED_RELEASE_TIMEOUT',
+    env['POOL_UNUSED_RELEASE_TIMEOUT'],
+  )
+  return {
+    limits: {
+      ...http2Limits,
+      ...(streamWindowBytes === undefined ? {} : { streamWindowBytes }),
+      ...(connectionWindowBytes === undefined ? {} : { connectionWindowBytes }),
+      ...(frameBytes === undefined ? {} : { frameBytes }),
+    },
+    ...(streams === undefined ? {} : { maxStreamsPerConnection: streams }),
+    ...(idleReleaseMs === undefined ? {} : { idleReleaseMs }),
+  }
+}
+
+/** Names can't be answered from a state that has only what was asked for by address. */
+function onDemandOf(env: Env): boolean {
+  if (env['XDS_ON_DEMAND'] !== 'true') return false
+  if (env['ISTIO_META_DNS_CAPTURE'] === 'false' || env['DNS_PROXY'] === 'false') return true
+  throw new MeshError('NODEPROXY_CONFIG', 'XDS_ON_DEMAND does not go together with the DNS proxy', {
+    hint: 'set ISTIO_META_DNS_CAPTURE=false, or leave XDS_ON_DEMAND out',
+  })
 }
 
 function portOf(env: Env, name: string, fallback: number): number {

@@ -8,11 +8,12 @@ import {
   type LogLevel,
   logLevels,
   MeshError,
+  toError,
 } from '../base/index.ts'
 import { type MetricsRegistry, serveMetrics } from '../metrics/index.ts'
 import type { ListenAddress } from './config.ts'
 
-type Page = (request: IncomingMessage, response: ServerResponse, url: URL) => void
+type Page = (request: IncomingMessage, response: ServerResponse, url: URL) => void | Promise<void>
 
 /** One address with a few pages. */
 export class HttpPages implements Component {
@@ -27,7 +28,11 @@ export class HttpPages implements Component {
       const url = URL.parse(request.url ?? '/', 'http://localhost')
       const page = url === null ? undefined : pages.get(url.pathname)
       if (url === null || page === undefined) return text(response, 404, 'not found\n')
-      page(request, response, url)
+      // Some pages ask the worker threads first.
+      Promise.resolve(page(request, response, url)).catch((error: unknown) => {
+        if (response.headersSent) response.destroy()
+        else text(response, 500, `${toError(error).message}\n`)
+      })
     })
   }
 
@@ -71,8 +76,12 @@ export function text(response: ServerResponse, status: number, body: string): vo
   response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(body)
 }
 
-export function metricsPages(registry: MetricsRegistry): ReadonlyMap<string, Page> {
-  const page: Page = (request, response) => serveMetrics(registry, request, response)
+export function metricsPages(
+  collect: () => MetricsRegistry | Promise<MetricsRegistry>,
+): ReadonlyMap<string, Page> {
+  const page: Page = async (request, response) => {
+    serveMetrics(await collect(), request, response)
+  }
   return new Map([
     ['/metrics', page],
     ['/stats/prometheus', page],
@@ -95,6 +104,8 @@ export function readinessPages(pending: () => readonly string[]): ReadonlyMap<st
 
 export interface AdminOptions {
   readonly dump: () => unknown
+  /** Levels were set, for those who keep levels of their own. */
+  readonly onLevel: (level: LogLevel, scope: string | undefined) => void
   readonly logControl: LogControl
   readonly defaultLevel: LogLevel
   readonly quit: () => void
@@ -102,8 +113,10 @@ export interface AdminOptions {
 
 export function adminPages(options: AdminOptions): ReadonlyMap<string, Page> {
   const pages = new Map<string, Page>([
-    ['/config_dump', (_request, response) => json(response, options.dump())],
+    ['/config_dump', async (_request, response) => json(response, await options.dump())],
     ['/healthz', (_request, response) => text(response, 200, 'ok\n')],
+    ['/debug/pprof/profile', refuseProfile],
+    ['/debug/pprof/heap', refuseProfile],
     ['/logging', (request, response, url) => setLevels(options, request, response, url)],
     [
       '/quitquitquit',
@@ -119,6 +132,15 @@ export function adminPages(options: AdminOptions): ReadonlyMap<string, Page> {
   return pages
 }
 
+/** Istio's node proxy answers in a format of its own runtime, which this one can't make. */
+const refuseProfile: Page = (_request, response) => {
+  text(
+    response,
+    501,
+    'no pprof here: start the proxy with NODE_OPTIONS=--cpu-prof or --heap-prof\n',
+  )
+}
+
 function json(response: ServerResponse, body: unknown): void {
   response.writeHead(200, { 'content-type': 'application/json' })
   response.end(JSON.stringify(body, undefined, 2))
@@ -126,7 +148,7 @@ function json(response: ServerResponse, body: unknown): void {
 
 /** `?level=debug`, `?level=access=off...` in the form `scope:level` or `scope=level`, or `?reset`. */
 function setLevels(
-  { logControl, defaultLevel }: AdminOptions,
+  { logControl, defaultLevel, onLevel }: AdminOptions,
   request: IncomingMessage,
   response: ServerResponse,
   url: URL,
@@ -135,12 +157,16 @@ function setLevels(
     const usage = `POST /logging?level=LEVEL or ?level=SCOPE=LEVEL, or ?reset; levels: ${logLevels.join(', ')}\n`
     return text(response, 405, usage)
   }
-  if (url.searchParams.has('reset')) logControl.setLevel(defaultLevel)
+  const set = (level: LogLevel, scope?: string): void => {
+    logControl.setLevel(level, scope)
+    onLevel(level, scope)
+  }
+  if (url.searchParams.has('reset')) set(defaultLevel)
   for (const part of url.searchParams.get('level')?.split(',') ?? []) {
     const [, scope, name] = /^(?:(.+)[:=])?(\w+)$/.exec(part) ?? []
     const level = logLevels.find((known) => known === name)
     if (level === undefined) return text(response, 400, `"${part}" has no known level\n`)
-    logControl.setLevel(level, scope)
+    set(level, scope)
   }
   text(response, 200, 'ok\n')
 }

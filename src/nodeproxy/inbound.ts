@@ -6,6 +6,7 @@ import {
   encodeBaggage,
   type HboneRequest,
   type HboneServerConnection,
+  type Http2Limits,
   parseBaggage,
   serveHbone,
 } from '../hbone/index.ts'
@@ -14,8 +15,8 @@ import { accessPeer, baggageOf, forwardedHost, remoteOf } from './describe.ts'
 import { ConnectionError, describe, Refusal } from './errors.ts'
 import { InboundSession } from './inbound-session.ts'
 import { inboundTarget } from './inbound-target.ts'
-import { ports } from './limits.ts'
-import type { Pod, SocketAddress } from './pod.ts'
+import { drainLingerMs, ports } from './limits.ts'
+import type { Pod, ProxyParts, SocketAddress } from './pod.ts'
 import { clientIdentity, TlsAcceptor } from './tls.ts'
 
 interface Peer {
@@ -29,6 +30,9 @@ export class InboundHbone {
   readonly #pod: Pod
   readonly #acceptor: TlsAcceptor
   readonly #sessions = new Set<HboneServerConnection>()
+  #draining = false
+  /** Whom the last certificate told us to trust. */
+  #rootsPem = ''
 
   constructor(pod: Pod) {
     this.#pod = pod
@@ -43,6 +47,7 @@ export class InboundHbone {
     try {
       const workload = await this.#pod.ownWorkload()
       const certificate = await this.#pod.parts.certificates.fetch(workload.spiffe)
+      this.#rootsPem = certificate.rootsPem
       if (!socket.destroyed) this.#acceptor.accept(socket, certificate)
     } catch (error) {
       this.#logFailure(socket, toError(error))
@@ -51,6 +56,12 @@ export class InboundHbone {
   }
 
   drain(): void {
+    this.#draining = true
+    for (const session of this.#sessions) session.drain()
+  }
+
+  /** Lets clients connect anew: what they proved was judged by roots that have changed. */
+  renewSessions(): void {
     for (const session of this.#sessions) session.drain()
   }
 
@@ -68,6 +79,7 @@ export class InboundHbone {
     let identity: SpiffeId
     try {
       identity = clientIdentity(socket, workload.identity.trustDomain)
+      this.#pod.parts.revocations.admit(socket, this.#rootsPem, 'destination')
     } catch (error) {
       this.#logFailure(socket, toError(error))
       return void socket.destroy()
@@ -75,10 +87,15 @@ export class InboundHbone {
     const peer = { source, local, identity }
     const session = serveHbone(socket, {
       clock: this.#pod.parts.clock,
+      ...limitsOf(this.#pod.parts.http2),
       onRequest: (request) => void this.#onRequest(request, peer),
       onMalformed: (what) => this.#logFailure(socket, new Error(`malformed request: ${what}`)),
     })
     this.#sessions.add(session)
+    // Its handshake was under way when the drain began; the client has a stream to open.
+    if (this.#draining) {
+      this.#pod.parts.clock.after(drainLingerMs, () => session.drain(), { background: true })
+    }
     void session.closed.then(() => this.#sessions.delete(session))
   }
 
@@ -88,8 +105,10 @@ export class InboundHbone {
       const workload = await this.#pod.ownWorkload().catch((error: unknown) => {
         throw new Refusal(503, toError(error).message)
       })
-      const { store, localhostTunnel } = this.#pod.parts
+      const { store, localhostTunnel, onDemand } = this.#pod.parts
       const { authority, headers } = request
+      const isIp = authority.kind === 'ip'
+      await onDemand?.inbound(workload, isIp ? authority.address : undefined)
       const target = inboundTarget({ ...peer, store, workload, authority, localhostTunnel })
       const network = headers['x-forwarded-network']
       const foreign = typeof network === 'string' && network !== workload.network
@@ -144,6 +163,10 @@ export class InboundHbone {
       error.message,
     )
   }
+}
+
+function limitsOf({ limits }: ProxyParts['http2']): { readonly limits?: Http2Limits } {
+  return limits === undefined ? {} : { limits }
 }
 
 function statusOf(error: Error): number {

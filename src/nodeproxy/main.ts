@@ -5,8 +5,16 @@ import { readConfig } from './config.ts'
 import { describe } from './errors.ts'
 import { createLineWriter } from './line-writer.ts'
 
+/** `proxy ztunnel` is what Istio's images are called with; `--workers N` is ours. */
+function flagsOf(words: readonly string[]): Record<string, string> {
+  const at = words.findIndex((word) => /^--workers(=|$)/.test(word))
+  if (at < 0) return {}
+  const value = words[at]?.split('=')[1] ?? words[at + 1] ?? ''
+  return { ZTUNNEL_WORKER_THREADS: value === '' ? 'missing' : value }
+}
+
 async function main(): Promise<void> {
-  const config = readConfig(process.env)
+  const config = readConfig({ ...process.env, ...flagsOf(process.argv.slice(2)) })
   const logControl = new LogControl(config.logLevel)
   for (const [scope, level] of config.logLevels) logControl.setLevel(level, scope)
   const lines = createLineWriter(process.stdout, systemClock)

@@ -33,13 +33,14 @@ type HboneRoute = Extract<Route, { kind: 'hbone' }>
 
 /** Serves one captured connection until it ends; never rejects. */
 export async function serveOutbound(pod: Pod, socket: net.Socket): Promise<void> {
-  const { accessLog, store, random, metrics } = pod.parts
+  const { accessLog, store, random, metrics, onDemand } = pod.parts
   const source = remoteOf(socket)
   const wanted = destinationOf(socket)
   if (source === undefined || wanted === undefined) return void socket.destroy()
   let client: Workload
   try {
     client = await pod.ownWorkload()
+    await onDemand?.destination(client, wanted.address)
   } catch (error) {
     const entry: AccessEntry = {
       source: accessPeer(source, undefined, undefined),
@@ -163,12 +164,12 @@ async function openInner(
   signal: AbortSignal,
 ): Promise<HboneStream> {
   const { authority, expected } = route.inner ?? route
-  const pool = new HboneClientPool({ clock: pod.parts.clock })
+  const pool = new HboneClientPool({ clock: pod.parts.clock, ...pod.parts.http2 })
   try {
     const certificate = await fetchCertificate(pod, client)
     const stream = await pool.connect({
       key: authority,
-      openTls: () => connectTls(tunnel, certificate, expected),
+      openTls: () => connectTls(tunnel, certificate, expected, pod.parts.revocations),
       authority,
       headers: {
         ...tunnelHeaders(client, source, route),
@@ -207,7 +208,7 @@ async function openTls(
 ): Promise<Duplex> {
   const certificate = await fetchCertificate(pod, client)
   const socket = await dial(pod, host, port, { allowHalfOpen: false, signal: pod.signal })
-  return connectTls(socket, certificate, expected)
+  return connectTls(socket, certificate, expected, pod.parts.revocations)
 }
 
 async function dial(

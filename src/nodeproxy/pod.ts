@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import net from 'node:net'
 import type { Clock, Logger } from '../base/index.ts'
-import { HboneClientPool } from '../hbone/index.ts'
+import { HboneClientPool, type HbonePoolOptions } from '../hbone/index.ts'
 import type { CertificateManager } from '../identity/index.ts'
 import { closeFd, fdOf, listenTcp, localAddress, originalDestination } from '../linux/index.ts'
 import type { AccessLog, TrafficMetrics } from '../telemetry/index.ts'
@@ -10,6 +10,8 @@ import type { ConnectionManager } from './connections.ts'
 import type { DnsSettings } from './dns/settings.ts'
 import { ConnectionError } from './errors.ts'
 import { keepalive, listenBacklog, ownWorkloadWaitMs, socketMark } from './limits.ts'
+import type { OnDemand } from './on-demand.ts'
+import type { RevocationGuard } from './revocation-guard.ts'
 import type { Store } from './state/store.ts'
 import type { Workload } from './state/types.ts'
 
@@ -20,10 +22,14 @@ export interface PodInfo {
   readonly serviceAccount: string
 }
 
+/** Certificates for the identities of local pods. */
+export type CertificateProvider = Pick<CertificateManager, 'fetch' | 'forget' | 'onChange'>
+
 /** What the connections of all pods share. */
 export interface ProxyParts {
   readonly store: Store
-  readonly certificates: Pick<CertificateManager, 'fetch' | 'forget'>
+  readonly certificates: CertificateProvider
+  readonly revocations: RevocationGuard
   readonly connections: ConnectionManager
   readonly metrics: TrafficMetrics
   readonly accessLog: AccessLog
@@ -31,6 +37,10 @@ export interface ProxyParts {
   readonly logger: Logger
   /** From 0 to below 1. */
   readonly random: () => number
+  /** Undefined: the store has all that the control plane knows. */
+  readonly onDemand: OnDemand | undefined
+  /** Windows and the like, where they are not the usual ones. */
+  readonly http2: Pick<HbonePoolOptions, 'limits' | 'maxStreamsPerConnection' | 'idleReleaseMs'>
   /** Reach applications from the address of the original client. */
   readonly originalSource: boolean
   /** Reach application tunnels (waypoints behind us) at loopback instead of the pod's address. */
@@ -62,7 +72,7 @@ export class Pod {
     this.info = info
     this.netnsFd = netnsFd
     this.parts = parts
-    this.pool = new HboneClientPool({ clock: parts.clock })
+    this.pool = new HboneClientPool({ clock: parts.clock, ...parts.http2 })
   }
 
   /** Aborted when the pod goes. */
@@ -84,7 +94,9 @@ export class Pod {
   async ownWorkload(): Promise<Workload> {
     const known = this.workload()
     if (known !== undefined) return known
-    const { store, clock } = this.parts
+    const { store, clock, onDemand } = this.parts
+    // Comes through the store; when it does not, the wait below ends with the better words.
+    onDemand?.own(this.info).catch(() => {})
     const { promise, resolve, reject } = Promise.withResolvers<Workload>()
     const check = (): void => {
       const workload = this.workload()

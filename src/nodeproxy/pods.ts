@@ -3,6 +3,7 @@
  * refused to the agent, which offers it again, and counts as pending for readiness.
  */
 import { type Logger, toError } from '../base/index.ts'
+import type { WorkloadCertificate } from '../identity/index.ts'
 import { closeFd, inodeOf } from '../linux/index.ts'
 import type { GaugeChild, MetricsRegistry } from '../metrics/index.ts'
 import type { ZdsHandler, ZdsWorkloadInfo } from '../zds/index.ts'
@@ -28,6 +29,8 @@ export class Pods implements ZdsHandler {
   readonly #gauges: Gauges
   readonly #entries = new Map<string, Entry>()
   readonly #pending = new Set<string>()
+  /** What each identity's last certificate told to trust. */
+  readonly #roots = new Map<string, string>()
   /** Pods mentioned since the agent connected; undefined after its snapshot. */
   #mentioned: Set<string> | undefined
   readonly #snapshot = Promise.withResolvers<void>()
@@ -36,6 +39,7 @@ export class Pods implements ZdsHandler {
 
   constructor(parts: ProxyParts, registry: MetricsRegistry) {
     this.#parts = parts
+    parts.certificates.onChange((certificate) => this.#rootsChanged(certificate))
     this.#logger = parts.logger.child('pods')
     const gauge = (name: string, help: string): GaugeChild =>
       registry.gauge(`workload_manager_${name}`, help).child()
@@ -127,9 +131,19 @@ export class Pods implements ZdsHandler {
     for (const { proxy } of this.#entries.values()) proxy.stopListening()
   }
 
-  close(): void {
+  close(reason: string): void {
     this.#draining = true
-    for (const uid of this.#entries.keys()) this.#remove(uid, 'the proxy is shutting down')
+    for (const uid of this.#entries.keys()) this.#remove(uid, reason)
+  }
+
+  #rootsChanged({ identity, rootsPem }: WorkloadCertificate): void {
+    const before = this.#roots.get(identity)
+    this.#roots.set(identity, rootsPem)
+    if (before === undefined || before === rootsPem) return
+    this.#logger.info('the roots of the mesh have changed; connections are made anew', { identity })
+    for (const { proxy } of this.#entries.values()) {
+      if (proxy.pod.identity === identity) proxy.renewConnections(identity)
+    }
   }
 
   #remove(uid: string, reason: string): boolean {
@@ -142,6 +156,7 @@ export class Pods implements ZdsHandler {
     this.#gauges.stopped.inc()
     if (identity !== undefined && !this.#isUsed(identity)) {
       this.#parts.certificates.forget(identity)
+      this.#roots.delete(identity)
     }
     return true
   }

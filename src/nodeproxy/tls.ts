@@ -12,6 +12,7 @@ import {
 import { parseSpiffeId, type SpiffeId } from '../x509/index.ts'
 import { ConnectionError } from './errors.ts'
 import { handshakeTimeoutMs } from './limits.ts'
+import type { RevocationGuard } from './revocation-guard.ts'
 
 /**
  * The client end over a connected socket, or over a tunnel.
@@ -21,6 +22,7 @@ export function connectTls(
   socket: Duplex,
   certificate: WorkloadCertificate,
   expected: readonly string[],
+  revocations: RevocationGuard,
 ): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const client = tls.connect({ socket, ...tlsClientOptions(certificate, new Set(expected)) })
@@ -44,6 +46,12 @@ export function connectTls(
     client.on('error', onError).once('close', onClose)
     client.once('secureConnect', () => {
       clearTimeout(timer)
+      try {
+        revocations.admit(client, certificate.rootsPem, 'source')
+      } catch (error) {
+        reject(toError(error))
+        return void client.destroy()
+      }
       // The error handler stays until the HTTP/2 session has its own; rejecting again does nothing.
       client.off('close', onClose)
       resolve(client)

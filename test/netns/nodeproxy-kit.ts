@@ -80,6 +80,8 @@ export interface MeshOptions {
   readonly backend?: RuleBackend
   /** Lead the pods' DNS questions to the proxy, which asks these about other names. */
   readonly nameServers?: () => readonly NameServer[]
+  /** More of the proxy's environment. */
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 /** Signs whatever is asked for. */
@@ -231,6 +233,13 @@ export class TestNetwork {
     })
   }
 
+  /** Runs nft where the node forwards packets between pods. */
+  async nft(...args: readonly string[]): Promise<void> {
+    const path = findTool('nft') ?? 'nft'
+    const result = await runTool({ path, args, netnsFd: this.#node, timeoutMs: 5_000 })
+    if (result.code !== 0) throw new Error(`nft ${args.join(' ')}: ${result.stderr}`)
+  }
+
   /** Runs a program inside the pod's namespace. */
   run(pod: TestPod, tool: string, args: readonly string[]): Promise<ToolResult> {
     return runTool({ path: findTool(tool) ?? tool, args, netnsFd: pod.netnsFd, timeoutMs: 15_000 })
@@ -263,7 +272,7 @@ export class TestMesh extends TestNetwork {
     const loopback = { host: '127.0.0.1', port: 0 }
     this.proxy = new NodeProxy({
       config: {
-        ...readConfig({ XDS_ADDRESS: '', INPOD_UDS: this.zdsPath }),
+        ...readConfig({ XDS_ADDRESS: '', INPOD_UDS: this.zdsPath, ...options.environment }),
         adminAddress: loopback,
         metricsAddress: loopback,
         readinessAddress: loopback,

@@ -5,21 +5,7 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { silentLogger } from '../../src/base/index.ts'
-import { GrpcServer } from '../../src/grpc/index.ts'
-import {
-  AggregatedDiscoveryService,
-  AnySchema,
-  ca,
-  create,
-  DeltaDiscoveryResponseSchema,
-  ResourceSchema,
-  security,
-  toBinary,
-  typeUrl,
-  workload,
-} from '../../src/proto/index.ts'
-import { generateEcKeyPair, issueCertificate } from '../../src/x509/index.ts'
+import { create, security, typeUrl } from '../../src/proto/index.ts'
 import {
   createAuthority,
   podAddress,
@@ -27,121 +13,14 @@ import {
   readAll,
   refusal,
   serviceAddress,
-  type TestAuthority,
   TestNetwork,
   type TestPod,
   until,
 } from './nodeproxy-kit.ts'
+import { ControlPlane, page, type Resources } from './nodeproxy-process-kit.ts'
 
 const skip = refusal('test/netns/nodeproxy-process.test.ts')
 const vip = '10.96.0.77'
-
-interface Resources {
-  readonly addresses: Map<string, workload.Address>
-  readonly policies: Map<string, security.Authorization>
-}
-
-/** Sends all it has at the first request of a type on a stream, and changes when told. */
-class ControlPlane {
-  readonly #authority: TestAuthority
-  readonly #resources: Resources
-  readonly #pushers = new Set<(type: string) => void>()
-  readonly seen: { token: string | undefined; node: string; impersonated: string[] } = {
-    token: undefined,
-    node: '',
-    impersonated: [],
-  }
-  #server: GrpcServer | undefined
-
-  constructor(authority: TestAuthority, resources: Resources) {
-    this.#authority = authority
-    this.#resources = resources
-  }
-
-  async start(port = 0): Promise<number> {
-    const keys = await generateEcKeyPair()
-    const { rootPem, key } = this.#authority
-    const chainPem = await issueCertificate({
-      issuer: { certificatePem: rootPem, key },
-      publicKey: keys.publicKey,
-      names: { dns: ['istiod.istio-system.svc'] },
-      notBefore: Date.now() - 60_000,
-      notAfter: Date.now() + 3_600_000,
-    })
-    const server = new GrpcServer({
-      listeners: [{ host: '127.0.0.1', port, tls: true }],
-      certificate: () => ({ keyPem: keys.privatePem, chainPem, clientRootsPem: rootPem }),
-      logger: silentLogger,
-    })
-    this.#serveXds(server)
-    server.registerUnary(ca.IstioCertificateService.method.createCertificate, async (request) => {
-      const wanted = String(request.metadata?.['ImpersonatedIdentity'])
-      this.seen.impersonated.push(wanted)
-      const certChain = [...(await this.#authority.request(request.csr, wanted, 0))]
-      return create(ca.IstioCertificateResponseSchema, { certChain })
-    })
-    await server.start()
-    this.#server = server
-    return server.ports[0] ?? 0
-  }
-
-  #serveXds(server: GrpcServer): void {
-    const method = AggregatedDiscoveryService.method.deltaAggregatedResources
-    server.registerBidi(method, (stream) => {
-      const push = (type: string): void => void stream.send(this.#response(type))
-      this.#pushers.add(push)
-      stream.onClose(() => this.#pushers.delete(push))
-      stream.onMessage((request) => {
-        if (request.node !== undefined) this.seen.node = request.node.id
-        if (request.responseNonce === '') push(request.typeUrl)
-      })
-    })
-  }
-
-  #response(type: string) {
-    const { addresses, policies } = this.#resources
-    const encoded: [string, Uint8Array][] =
-      type === typeUrl.address
-        ? [...addresses].map(([name, value]) => [name, toBinary(workload.AddressSchema, value)])
-        : [...policies].map(([name, value]) => [
-            name,
-            toBinary(security.AuthorizationSchema, value),
-          ])
-    return create(DeltaDiscoveryResponseSchema, {
-      typeUrl: type,
-      nonce: `n${Math.random()}`,
-      resources: encoded.map(([name, value]) =>
-        create(ResourceSchema, {
-          name,
-          version: '1',
-          resource: create(AnySchema, { typeUrl: type, value }),
-        }),
-      ),
-    })
-  }
-
-  push(type: string): void {
-    for (const push of this.#pushers) push(type)
-  }
-
-  async stop(): Promise<void> {
-    await this.#server?.stop(0)
-  }
-}
-
-/** A page of the proxy's own; undefined while it does not answer. */
-async function page(
-  port: number,
-  path: string,
-  method = 'GET',
-): Promise<[number, string] | undefined> {
-  try {
-    const response = await fetch(`http://127.0.0.1:${port}${path}`, { method })
-    return [response.status, await response.text()]
-  } catch {
-    return undefined
-  }
-}
 
 describe('the node proxy process', { skip }, () => {
   const resources: Resources = { addresses: new Map(), policies: new Map() }

@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test'
 import { listenTcp } from '../../src/linux/index.ts'
 import { expose } from '../../src/metrics/index.ts'
 import type { RuleBackend } from '../../src/nodeagent/index.ts'
+import { Pods } from '../../src/nodeproxy/index.ts'
 import { portList, readAll, refusal, TestMesh, type TestPod, until } from './nodeproxy-kit.ts'
 
 const skip = refusal('test/netns/nodeproxy.test.ts')
@@ -188,6 +189,7 @@ function traffic(backend: RuleBackend): void {
   test('connections of many clients share few HBONE connections', async () => {
     const results = await Promise.all(Array.from({ length: 50 }, () => echo(client, vip, 80)))
     assert.ok(results.every((text) => text === 'hello'))
+    assert.ok(mesh.proxy.pods instanceof Pods)
     const pods = [...mesh.proxy.pods.proxies()].map((proxy) => proxy.pod)
     const pool = pods.find((pod) => pod.uid === client.uid)?.pool
     assert.equal(pool?.connectionCount, 1)

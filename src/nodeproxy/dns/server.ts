@@ -10,7 +10,7 @@ import {
   recordTypes,
   responseCodes,
 } from '../../dns/index.ts'
-import { udpSocket } from '../../linux/index.ts'
+import { stopReceiving, udpSocket } from '../../linux/index.ts'
 import { ports, socketMark } from '../limits.ts'
 import type { Pod } from '../pod.ts'
 import { answerName } from './answer.ts'
@@ -18,20 +18,29 @@ import type { DnsRequest } from './metrics.ts'
 import type { DnsSettings } from './settings.ts'
 import { askUpstream } from './upstream.ts'
 
-/** What can be closed at once. */
-export interface Closable {
+/** Listening sockets of a pod. */
+export interface PodService {
+  /** Takes nothing new and leaves the ports to a successor; what was asked is still answered. */
+  drain(): void
+  /** Ends all at once. */
   close(): void
 }
 
-/** Opens the sockets of the pod; `close` ends them. */
-export async function serveDns(pod: Pod, settings: DnsSettings): Promise<Closable> {
+interface OpenUdp {
+  readonly socket: UdpSocket
+  readonly fd: number
+  readonly family: 4 | 6
+}
+
+/** Opens the sockets of the pod. */
+export async function serveDns(pod: Pod, settings: DnsSettings): Promise<PodService> {
   const server = new DnsServer(
     (query, context) => answer(pod, settings, query, context),
     pod.parts.logger.child('dns'),
   )
-  const sockets: UdpSocket[] = []
+  const sockets: OpenUdp[] = []
   const closeSockets = (): void => {
-    for (const socket of sockets) socket.close()
+    for (const { socket } of sockets) socket.close()
   }
   try {
     // Loopback and not any address: answers must come from where the redirection led the question,
@@ -43,9 +52,13 @@ export async function serveDns(pod: Pod, settings: DnsSettings): Promise<Closabl
       // A host without IPv6.
     }
     const tcp = await pod.listen(ports.dns, true, () => {})
-    for (const socket of sockets) server.serveUdp(socket)
+    for (const { socket } of sockets) server.serveUdp(socket)
     server.serveTcp(tcp)
     return {
+      drain() {
+        for (const { fd, family } of sockets) stopReceiving(fd, family)
+        tcp.close()
+      },
       close() {
         closeSockets()
         tcp.close()
@@ -58,7 +71,7 @@ export async function serveDns(pod: Pod, settings: DnsSettings): Promise<Closabl
   }
 }
 
-function openUdp(pod: Pod, family: 4 | 6, address: string): UdpSocket {
+function openUdp(pod: Pod, family: 4 | 6, address: string): OpenUdp {
   const { netnsFd } = pod
   const options = { netnsFd, family, address, port: ports.dns, mark: socketMark }
   const fd = udpSocket({ ...options, reusePort: true })
@@ -66,7 +79,7 @@ function openUdp(pod: Pod, family: 4 | 6, address: string): UdpSocket {
   socket.on('error', (error) => pod.parts.logger.warn('dns socket', { error: error.message }))
   // Unlike a bind by address, this one is done when it returns.
   socket.bind({ fd })
-  return socket
+  return { socket, fd, family }
 }
 
 /** Rejections become SERVFAIL: an unknown client, and a name server that is silent. */
