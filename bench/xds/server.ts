@@ -33,7 +33,11 @@ export interface FromServer {
 const size = JSON.parse(process.argv[2] ?? '{}') as MeshSize
 const send = (message: FromServer): void => void process.send?.(message)
 
-const source = new MeshSource({ settings: defaultMeshSettings, logger: silentLogger })
+const source = new MeshSource({
+  settings: defaultMeshSettings,
+  clock: systemClock,
+  logger: silentLogger,
+})
 source.apply(modelEvents([...meshObjects(size)], defaultMeshSettings))
 
 const validity = { notBefore: Date.now() - 60_000, notAfter: Date.now() + 3_600_000 }

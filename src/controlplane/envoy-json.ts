@@ -6,9 +6,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   create,
-  createFileRegistry,
   type DescMessage,
-  type FileRegistry,
   fromBinary,
   fromJson,
   type JsonObject,
@@ -16,37 +14,22 @@ import {
   toBinary,
   toJson,
 } from '@bufbuild/protobuf'
-import { type DescriptorProto, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt'
 import { MeshError } from '../base/index.ts'
+import { type FileRegistry, readRegistry } from '../proto/index.ts'
 
 const folder = join(import.meta.dirname, '../../proto')
 let registry: FileRegistry | undefined
 
-function types(): FileRegistry {
-  registry ??= createFileRegistry(
-    ...['envoy', 'istio'].map((name) => {
-      const bytes = readFileSync(join(folder, `${name}.binpb`))
-      const files = fromBinary(FileDescriptorSetSchema, bytes)
-      for (const file of files.file) nameFields(file.messageType)
-      return createFileRegistry(files)
-    }),
+/** All of Envoy's and Istio's messages. */
+export function envoyTypes(): FileRegistry {
+  registry ??= readRegistry(
+    ...['envoy', 'istio'].map((name) => readFileSync(join(folder, `${name}.binpb`))),
   )
   return registry
 }
 
-/** The sets were made without the JSON names, which follow from the fields' names. */
-function nameFields(messages: readonly DescriptorProto[]): void {
-  for (const { field: fields, nestedType } of messages) {
-    for (const field of fields) {
-      if (field.jsonName !== '') continue
-      field.jsonName = field.name.replace(/_+(.?)/g, (_, next: string) => next.toUpperCase())
-    }
-    nameFields(nestedType)
-  }
-}
-
 function messageOf(typeUrl: string): DescMessage | undefined {
-  return types().getMessage(typeUrl.slice(typeUrl.lastIndexOf('/') + 1))
+  return envoyTypes().getMessage(typeUrl.slice(typeUrl.lastIndexOf('/') + 1))
 }
 
 /** With `@type`, as protobuf's JSON form of an Any has it; what can't be read is left in base64. */
@@ -54,7 +37,7 @@ export function anyToJson(typeUrl: string, bytes: Uint8Array): JsonObject {
   const schema = messageOf(typeUrl)
   try {
     if (schema !== undefined) {
-      const json = toJson(schema, fromBinary(schema, bytes), { registry: types() })
+      const json = toJson(schema, fromBinary(schema, bytes), { registry: envoyTypes() })
       if (isObject(json)) return { '@type': typeUrl, ...json }
     }
   } catch {
@@ -66,7 +49,7 @@ export function anyToJson(typeUrl: string, bytes: Uint8Array): JsonObject {
 /** A message of Envoy's API from its JSON form. */
 export function jsonToBytes(typeName: string, json: JsonValue): Uint8Array {
   const schema = required(typeName)
-  return toBinary(schema, fromJson(schema, json, { registry: types() }))
+  return toBinary(schema, fromJson(schema, json, { registry: envoyTypes() }))
 }
 
 /** A message that holds other messages as they are: no extension in them needs to be known. */

@@ -1,7 +1,7 @@
 /** What the objects of a Gateway are made from: the Gateway, its class, its names and labels. Pure. */
 import type { KubeObject } from '../kube/index.ts'
-import { deployedName, gatewayController, meshController } from '../translate/index.ts'
 import type { ProxyConfig } from '../model/index.ts'
+import { deployedName, gatewayController, meshController } from '../translate/index.ts'
 import type { ControlPlaneConfig } from './config.ts'
 
 /** A Gateway as far as its deployment depends on it. */

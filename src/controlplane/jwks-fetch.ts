@@ -3,7 +3,7 @@
  * Internet are not trusted with time, memory or where to go: each answer is bounded, redirects are few and
  * never leave TLS, and what is no key set is an error, so that the caller keeps what it has.
  */
-import { type IncomingMessage, request as httpRequest } from 'node:http'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { getCACertificates } from 'node:tls'
 import { MeshError, toError } from '../base/index.ts'

@@ -2,8 +2,9 @@
  * Key sets (JWKS) for the RequestAuthentications of the mesh: fetched here, so that proxies need no way out and
  * all have the same. A set that was had once is kept until a newer one is had.
  */
-import { Backoff, type Clock, type Component, type Logger, toError } from '../base/index.ts'
+
 import type { Timer } from '../base/index.ts'
+import { Backoff, type Clock, type Component, type Logger, toError } from '../base/index.ts'
 import type { Snapshot } from '../model/index.ts'
 import { keySetSources, Reader } from '../translate/index.ts'
 import type { FetchKeySet } from './jwks-fetch.ts'

@@ -16,12 +16,12 @@ import {
   keySetDependency,
   type Problem,
   staticStrictKey,
+  touchedKeys,
   translatePeerAuthentication,
   translatePolicy,
   translateService,
   translateStaticStrict,
   translateWaypointAllow,
-  touchedKeys,
   translateWorkload,
   waypointAllowName,
 } from '../translate/index.ts'
@@ -156,6 +156,10 @@ export class MeshSource implements ResourceSource {
 
   /** Connected proxies whose pods are no longer what they were: they must come again to get what they are due. */
   movedProxies(touched: Touched): ProxyNode[] {
+    for (const config of touched.configs) {
+      // They decide which metadata of a node makes a difference.
+      if (config.startsWith('EnvoyFilter/')) return this.#views.moved()
+    }
     return this.#views.moved(touched.workloads)
   }
 

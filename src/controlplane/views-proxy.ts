@@ -35,9 +35,25 @@ export function viewOf(proxy: ProxyNode, snapshot: Snapshot): ProxyView | undefi
     node: textOf(metadata.NODE_NAME) || workload?.node || '',
     ipFamilies: familiesOf(proxy),
     interception: interceptionOf(metadata.INTERCEPTION_MODE),
+    version: textOf(metadata.ISTIO_VERSION),
+    metadata: matchedMetadata(metadata, snapshot),
     // Waypoints are nothing without tunnels; others say whether their bootstrap has what it takes.
     sendsHbone: kind === 'waypoint' || isTrue(metadata.ENABLE_HBONE),
   })
+}
+
+/** All of the metadata would make every proxy a view of its own. */
+function matchedMetadata(metadata: ProxyNode['metadata'], snapshot: Snapshot) {
+  const found: Record<string, string> = {}
+  for (const { spec } of snapshot.objects.EnvoyFilter.values()) {
+    for (const { match } of spec.configPatches ?? []) {
+      for (const key of Object.keys(match?.proxy?.metadata ?? {})) {
+        const value = textOf(metadata[key])
+        if (value !== '') found[key] = value
+      }
+    }
+  }
+  return found
 }
 
 /** The workload that the proxy is in or stands for. */

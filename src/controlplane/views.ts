@@ -10,11 +10,13 @@ import {
   Memo,
   type Problem,
   type ProxyView,
+  SharedUnits,
   type TranslatedResource,
   ViewTranslation,
   viewKey,
 } from '../translate/index.ts'
 import type { ProxyNode } from '../xds/index.ts'
+import { envoyTypes } from './envoy-json.ts'
 import { ChangeLog } from './resource-table.ts'
 import { viewOf, workloadUid } from './views-proxy.ts'
 import { type ReviewSecrets, SecretAccess } from './views-secrets.ts'
@@ -55,6 +57,7 @@ export class ProxyViews {
   readonly #options: ProxyViewsOptions
   readonly #access: SecretAccess
   readonly #memo = new Memo()
+  readonly #units = new SharedUnits()
   readonly #shared = new Map<string, Shared>()
   /** What a proxy was when it came, for as long as it stays. */
   readonly #known = new WeakMap<ProxyNode, Known>()
@@ -79,8 +82,9 @@ export class ProxyViews {
     this.#snapshot = snapshot
     this.#keySets = keySets
     this.#memo.invalidate(keys)
+    this.#units.invalidate(keys)
     for (const { translation } of this.#shared.values()) {
-      if (!translation.isStale(keys)) continue
+      if (!translation.isStale(keys, this.#units)) continue
       for (const { typeUrl: type, name } of translation.update(this.#input(), keys)) {
         log.add(type, name)
       }
@@ -130,9 +134,9 @@ export class ProxyViews {
 
   /**
    * Proxies which are no longer what they were when they came: another view is theirs.
-   * @param uids of the workloads that changed
+   * @param uids of the workloads that changed; absent: all
    */
-  moved(uids: Iterable<string>): ProxyNode[] {
+  moved(uids: Iterable<string> = this.#joined.keys()): ProxyNode[] {
     const proxies = [...uids].flatMap((uid) => [...(this.#joined.get(uid) ?? [])])
     return proxies.filter((proxy) => {
       const view = viewOf(proxy, this.#snapshot)
@@ -190,7 +194,7 @@ export class ProxyViews {
       const translation = new ViewTranslation(view)
       shared = { key, translation, users: new Set(), timer: undefined }
       this.#shared.set(key, shared)
-      translation.update(this.#input(), [])
+      translation.update(this.#input(), nothingTouched)
       this.#tell(translation.problems)
       this.#expire(shared)
     }
@@ -209,6 +213,8 @@ export class ProxyViews {
     shared.timer?.cancel()
     const drop = (): void => {
       this.#shared.delete(shared.key)
+      shared.translation.close(this.#units)
+      this.#units.sweep()
       this.#memo.forget((key) => key.includes(shared.key))
     }
     shared.timer = this.#options.clock.after(idleMs, drop, { background: true })
@@ -218,7 +224,9 @@ export class ProxyViews {
     return {
       snapshot: this.#snapshot,
       memo: this.#memo,
+      shared: this.#units,
       keySets: this.#keySets,
+      types: envoyTypes,
       failed: (unit, error) => {
         const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
         this.#options.logger.error('a part of a configuration failed; it stays as it was', {
@@ -240,6 +248,8 @@ export class ProxyViews {
     }
   }
 }
+
+const nothingTouched: readonly string[] = []
 
 /** Problems remembered as told; beyond that they are told again. */
 const toldMax = 10_000

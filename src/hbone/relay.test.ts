@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import http2 from 'node:http2'
 import net, { type AddressInfo } from 'node:net'
 import test, { type TestContext } from 'node:test'
 import { systemClock } from '../base/index.ts'
@@ -101,4 +102,46 @@ test('an HTTP/2 connection that dies in the middle of an answer never looks like
     await failed
     assert.equal(ended, false, kill)
   }
+})
+
+test('what Envoy ends with CONNECT_ERROR arrives whole at a slow reader, and ends', async (t) => {
+  // More than a socket takes from a writer whose peer does not read, and less than a stream's window.
+  const size = 3 * 1024 * 1024
+  const server = http2.createServer()
+  const streams: http2.ServerHttp2Stream[] = []
+  server.on('stream', (stream) => {
+    streams.push(stream)
+    stream.on('error', () => {})
+    stream.respond({ ':status': 200 })
+    stream.write(Buffer.alloc(size))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  const pool = new HboneClientPool({ clock: systemClock })
+  t.after(() => pool.close())
+  const stream = await pool.connect({
+    key: 'envoy',
+    authority: '10.0.0.1:80',
+    openTls: async () => {
+      const socket = net.connect((server.address() as AddressInfo).port, '127.0.0.1')
+      await once(socket, 'connect')
+      return socket
+    },
+  })
+  const [client, left] = await pair(t)
+  let passed = 0
+  const onBackward = (bytes: number): void => void (passed += bytes)
+  const done = relay({ client: left, server: stream, onForward: () => {}, onBackward })
+  while (passed + stream.readableLength < size) await new Promise(setImmediate)
+  // As Envoy does when the connection behind the tunnel was closed: RST_STREAM, and no END_STREAM before it.
+  const ended = new Promise<void>((resolve) => stream.once('close', () => resolve()))
+  streams[0]?.close(http2.constants.NGHTTP2_CONNECT_ERROR)
+  await ended
+  let received = 0
+  client.on('data', (chunk: Buffer) => (received += chunk.length))
+  await once(client, 'end')
+  client.end()
+  await done
+  assert.deepEqual([received, passed], [size, size])
 })

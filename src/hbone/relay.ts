@@ -2,6 +2,7 @@
  * Moves bytes between two streams, both ways, until both are closed. Half-closes pass through, a
  * reset of one end becomes a reset of the other, and a slow reader stops the writer.
  */
+import { constants } from 'node:http2'
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { resetStream } from './reset.ts'
@@ -22,10 +23,16 @@ export function relay({ client, server, onForward, onBackward }: RelayOptions): 
   return new Promise((resolve, reject) => {
     let failure: Error | undefined
     let open = 2
+    let isOver = false
     const join = (from: RelayEnd, to: RelayEnd, name: string, count: Count): void => {
       let ended = false
       const onClose = (): void => {
-        if (!ended || !from.writableFinished || from.errored !== null || isReset(from)) {
+        if (isClosedByEnvoy(from)) {
+          isOver = true
+          finish(from, to, count)
+        } else if (isOver) {
+          // Nobody is there who could miss what it did not send any more.
+        } else if (!ended || !from.writableFinished || from.errored !== null || isReset(from)) {
           failure ??= new Error(`the ${name} reset the connection`)
           reset(to)
         }
@@ -33,7 +40,9 @@ export function relay({ client, server, onForward, onBackward }: RelayOptions): 
         if (failure === undefined) resolve()
         else reject(failure)
       }
-      from.on('error', (error) => (failure ??= error))
+      from.on('error', (error) => {
+        if (!isOver && !isClosedByEnvoy(from)) failure ??= error
+      })
       // One that closed before we came emits nothing any more.
       if (from.destroyed && from.closed) setImmediate(onClose)
       else from.once('close', onClose)
@@ -62,6 +71,25 @@ function pump(from: RelayEnd, to: RelayEnd, count: Count): void {
 
 function isReset(end: RelayEnd): boolean {
   return (end.rstCode ?? 0) !== 0
+}
+
+/**
+ * What Envoy sends when the connection behind a tunnel was closed in both directions, after its bytes: as much of an
+ * end as TCP gives to who might have sent more.
+ */
+function isClosedByEnvoy(end: RelayEnd): boolean {
+  return end.rstCode === constants.NGHTTP2_CONNECT_ERROR
+}
+
+/** Passes on what a slow reader had not taken yet, and closes once all has left. */
+function finish(from: RelayEnd, to: RelayEnd, count: Count): void {
+  // Node keeps what it had received of a stream that is gone, but tells nobody of it any more.
+  for (let chunk: unknown = from.read(); chunk instanceof Buffer; chunk = from.read()) {
+    count(chunk.length)
+    to.write(chunk)
+  }
+  if (to instanceof Socket) to.destroySoon()
+  else to.end()
 }
 
 /** Ends a stream so that its peer sees a failure, not a normal end. */

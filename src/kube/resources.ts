@@ -34,6 +34,7 @@ export const resources = {
   rolebindings: of('rbac.authorization.k8s.io', 'v1', 'rolebindings'),
   customresourcedefinitions: of('apiextensions.k8s.io', 'v1', 'customresourcedefinitions'),
   tokenreviews: of('authentication.k8s.io', 'v1', 'tokenreviews'),
+  subjectaccessreviews: of('authorization.k8s.io', 'v1', 'subjectaccessreviews'),
   gateways: of('gateway.networking.k8s.io', 'v1', 'gateways'),
   gatewayclasses: of('gateway.networking.k8s.io', 'v1', 'gatewayclasses'),
   httproutes: of('gateway.networking.k8s.io', 'v1', 'httproutes'),

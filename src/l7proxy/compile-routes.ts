@@ -14,8 +14,12 @@ export function compileRoutes(bytes: Uint8Array): RouteTable {
   const suffixes: { text: string; host: VirtualHost }[] = []
   const prefixes: { text: string; host: VirtualHost }[] = []
   let any: VirtualHost | undefined
+  refuseMore(config, ['responseHeadersToAdd', 'responseHeadersToRemove'], `route ${config.name}`)
   for (const virtualHost of config.virtualHosts) {
     const what = `route ${config.name}, virtual host ${virtualHost.name}`
+    refuseMore(virtualHost, [...hostModifiers, 'retryPolicy', 'requestMirrorPolicies'], what)
+    const added = virtualHost.requestHeadersToAdd.find(({ header }) => header?.key !== peerHeader)
+    if (added !== undefined) throw unsupported(what, 'requestHeadersToAdd', added.header?.key ?? '')
     const host: VirtualHost = {
       name: virtualHost.name,
       routes: virtualHost.routes.map((route) => compileRoute(route, what)),
@@ -41,8 +45,45 @@ export function compileRoutes(bytes: Uint8Array): RouteTable {
   }
 }
 
+/** Fields of hosts and routes that change what passes. */
+const modifiers = [
+  'typedPerFilterConfig',
+  'requestHeadersToAdd',
+  'requestHeadersToRemove',
+  'responseHeadersToAdd',
+  'responseHeadersToRemove',
+] as const
+
+const hostModifiers = modifiers.filter((field) => field !== 'requestHeadersToAdd')
+/** For the other end's metrics; the node proxy tells them who is calling. */
+const peerHeader = 'x-envoy-peer-metadata'
+
+/** Fields of an action that change where a request goes, or what it is when it arrives. */
+const rewrites = [
+  'requestMirrorPolicies',
+  'hashPolicy',
+  'prefixRewrite',
+  'regexRewrite',
+  'pathRewritePolicy',
+  'pathRewrite',
+] as const
+
+/** Refuses fields that are set and that this proxy does not honour. */
+function refuseMore<T extends object>(
+  message: T,
+  fields: readonly (keyof T & string)[],
+  where: string,
+): void {
+  for (const field of fields) {
+    const value: unknown = message[field]
+    const isSet = typeof value === 'object' && value !== null && Object.keys(value).length > 0
+    if (isSet || (typeof value === 'string' && value !== '')) throw unsupported(where, field, 'it')
+  }
+}
+
 function compileRoute(route: api.Route, what: string): Route {
   const where = `${what}, route ${route.name}`
+  refuseMore(route, modifiers, where)
   return {
     name: route.name === '' ? 'default' : route.name,
     match: compileMatch(route.match, where),
@@ -166,7 +207,10 @@ function compileAction(action: api.Route['action'], where: string): RouteAction 
     return { kind: 'direct', status, body: text }
   }
   if (action.case !== 'route') throw unsupported(where, 'action', action.case ?? 'none')
-  const { clusterSpecifier, retryPolicy, timeout } = action.value
+  const { clusterSpecifier, retryPolicy, timeout, hostRewriteSpecifier } = action.value
+  refuseMore(action.value, rewrites, where)
+  const rewrite = hostRewriteSpecifier.case
+  if (rewrite !== undefined) throw unsupported(where, 'host_rewrite_specifier', rewrite)
   const targets = targetsOf(clusterSpecifier, where)
   const retryOn = (retryPolicy?.retryOn ?? '').split(',').map((item) => item.trim())
   return {
@@ -193,8 +237,8 @@ function targetsOf(
   if (specifier.case !== 'weightedClusters') {
     throw unsupported(where, 'cluster_specifier', specifier.case ?? 'none')
   }
-  return specifier.value.clusters.map(({ name, weight }) => ({
-    cluster: name,
-    weight: weight ?? 0,
-  }))
+  return specifier.value.clusters.map((target) => {
+    refuseMore(target, modifiers, `${where}, cluster ${target.name}`)
+    return { cluster: target.name, weight: target.weight ?? 0 }
+  })
 }

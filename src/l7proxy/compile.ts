@@ -21,6 +21,19 @@ export function unsupported(resource: string, field: string, found: string): Mes
   })
 }
 
+/** Fault and CORS do nothing unless a route says so, and such a route is refused. */
+const httpFilters: ReadonlySet<string> = new Set([
+  'envoy.filters.http.fault',
+  'envoy.filters.http.cors',
+  'envoy.filters.http.router',
+])
+
+/** Loggers that write a line; the metrics of the others are this proxy's own. */
+const lineLogs: ReadonlySet<string> = new Set([
+  'envoy.access_loggers.file',
+  'envoy.access_loggers.stdout',
+])
+
 export function compileListener(bytes: Uint8Array): ListenerConfig {
   const listener = fromBinary(listenerApi.ListenerSchema, bytes)
   const what = `listener ${listener.name}`
@@ -42,7 +55,7 @@ export function compileListener(bytes: Uint8Array): ListenerConfig {
     throw unsupported(what, 'route_specifier', manager.routeSpecifier.case ?? 'none')
   }
   for (const { name } of manager.httpFilters) {
-    if (name !== 'envoy.filters.http.router') throw unsupported(what, 'http_filters', name)
+    if (!httpFilters.has(name)) throw unsupported(what, 'http_filters', name)
   }
   return {
     name: listener.name,
@@ -55,7 +68,7 @@ export function compileListener(bytes: Uint8Array): ListenerConfig {
     websocket: manager.upgradeConfigs.some(
       ({ upgradeType, enabled }) => upgradeType === 'websocket' && enabled !== false,
     ),
-    accessLog: manager.accessLog.length > 0,
+    accessLog: manager.accessLog.some(({ name }) => lineLogs.has(name)),
     streamIdleMs: durationMs(manager.streamIdleTimeout) ?? 300_000,
   }
 }
@@ -77,6 +90,7 @@ export function compileCluster(bytes: Uint8Array): ClusterConfig {
   const cluster = fromBinary(clusterApi.ClusterSchema, bytes)
   const what = `cluster ${cluster.name}`
   const { clusterDiscoveryType: discovery, lbPolicy } = cluster
+  if (inertClusters.has(cluster.name)) return nowhere(cluster.name)
   const isEds =
     discovery.case === 'type' && discovery.value === clusterApi.Cluster_DiscoveryType.EDS
   if (!isEds) throw unsupported(what, 'type', discovery.case ?? 'STATIC')
@@ -90,6 +104,14 @@ export function compileCluster(bytes: Uint8Array): ClusterConfig {
     connectTimeoutMs: durationMs(cluster.connectTimeout) ?? limits.connectTimeoutMs,
     policy,
   }
+}
+
+/** What every proxy of the mesh has, and no route of a gateway leads to. */
+const inertClusters: ReadonlySet<string> = new Set(['BlackHoleCluster', 'PassthroughCluster'])
+
+function nowhere(name: string): ClusterConfig {
+  const { connectTimeoutMs } = limits
+  return { name, endpointsName: '', connectTimeoutMs, policy: 'random' }
 }
 
 const policies: Readonly<Record<number, ClusterConfig['policy']>> = {
@@ -115,6 +137,11 @@ export function compileEndpoints(bytes: Uint8Array): Endpoint[] {
           'address',
           socket?.case ?? 'none',
         )
+      }
+      // The node proxy encrypts what leaves a gateway, but does not speak the TLS of sidecars.
+      const socketMatch = item.metadata?.filterMetadata['envoy.transport_socket_match']
+      if (socketMatch?.tlsMode !== undefined || socketMatch?.tunnel !== undefined) {
+        throw unsupported(`endpoints of ${assignment.clusterName}`, 'metadata', 'mutual TLS')
       }
       endpoints.push({
         address: socket.value.address,

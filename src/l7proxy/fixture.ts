@@ -37,6 +37,11 @@ endpoints: [${addresses.map((address) => `{addresses: ["${address}"]}`).join(', 
 
 /** Port 0 lets the kernel choose; the proxy tells what it got. */
 export const gatewayYaml = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "accessLogFile: /dev/stdout"}
+---
 apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
 metadata: {name: istio}
@@ -70,7 +75,11 @@ export interface Harness {
 
 export async function startHarness(yaml: string): Promise<Harness> {
   const folder = mkdtempSync(join(tmpdir(), 'weft-l7-'))
-  const source = new MeshSource({ settings: defaultMeshSettings, logger: silentLogger })
+  const source = new MeshSource({
+    settings: defaultMeshSettings,
+    clock: systemClock,
+    logger: silentLogger,
+  })
   source.apply(eventsOf(yaml))
   const keys = await generateEcKeyPair()
   const validity = { notBefore: Date.now() - 60_000, notAfter: Date.now() + 3_600_000 }

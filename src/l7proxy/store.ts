@@ -32,9 +32,9 @@ export class ConfigStore {
 
   types(): DeltaType[] {
     return [
-      this.#type(typeUrl.cluster, true, this.clusters, compileCluster, (cluster) =>
-        this.#want(typeUrl.endpoint, cluster.endpointsName),
-      ),
+      this.#type(typeUrl.cluster, true, this.clusters, compileCluster, ({ endpointsName }) => {
+        if (endpointsName !== '') this.#want(typeUrl.endpoint, endpointsName)
+      }),
       this.#type(typeUrl.endpoint, false, this.endpoints, compileEndpoints),
       {
         ...this.#type(typeUrl.listener, true, this.listeners, compileListener, (listener) =>

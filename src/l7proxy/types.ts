@@ -71,6 +71,7 @@ export interface ListenerConfig {
 
 export interface ClusterConfig {
   readonly name: string
+  /** Empty: it has no endpoints. */
   readonly endpointsName: string
   readonly connectTimeoutMs: number
   readonly policy: 'round-robin' | 'random' | 'least-request'

@@ -12,6 +12,7 @@ export * as security from './gen/istio/authorization_pb.js'
 export * as ca from './gen/istio/ca_pb.js'
 export * as workload from './gen/istio/workload_pb.js'
 export * as zdsproto from './gen/istio/zds_pb.js'
+export { type FileRegistry, readRegistry } from './registry.ts'
 
 /** Type URLs of the resources that Weft serves or consumes (reference: xDS v3, Istio ambient API). */
 export const typeUrl = {

@@ -1,19 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { MeshError } from '../base/index.ts'
+import { formatIp, MeshError } from '../base/index.ts'
 import { decodeProxyHeader, encodeProxyHeader } from './proxy-protocol.ts'
 
 const ipv4 = fc.ipV4()
 const ipv6 = fc
   .uint8Array({ minLength: 16, maxLength: 16 })
   .filter((bytes) => bytes.some((byte) => byte !== 0))
-  .map((bytes) =>
-    new Array(8)
-      .fill(0)
-      .map((_, i) => ((bytes[2 * i]! << 8) | bytes[2 * i + 1]!).toString(16))
-      .join(':'),
-  )
+  .map((bytes) => formatIp(bytes))
 const port = fc.integer({ min: 0, max: 65_535 })
 const extensions = fc.array(
   fc.tuple(fc.integer({ min: 1, max: 255 }), fc.uint8Array({ maxLength: 60 })),

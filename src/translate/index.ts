@@ -38,6 +38,7 @@ export {
   meshController,
   remoteController,
 } from './envoy/routes/gateway-listeners.ts'
+export { SharedUnits } from './envoy/shared-units.ts'
 export {
   type ResourceUpdate,
   translateView,

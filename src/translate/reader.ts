@@ -314,7 +314,7 @@ export class DependencyIndex {
   readonly #units = new Map<string, ReadonlySet<string>>()
   readonly #byKey = new Map<string, Set<string>>()
 
-  /** Replaces the dependencies of a unit. */
+  /** Replaces the dependencies of a unit. The set is kept, not copied: there are very many. */
   set(unit: string, dependencies: ReadonlySet<string>): void {
     const previous = this.#units.get(unit)
     for (const key of previous ?? []) if (!dependencies.has(key)) this.#drop(key, unit)
@@ -323,7 +323,7 @@ export class DependencyIndex {
       if (units === undefined) this.#byKey.set(key, new Set([unit]))
       else units.add(unit)
     }
-    this.#units.set(unit, new Set(dependencies))
+    this.#units.set(unit, dependencies)
   }
 
   delete(unit: string): void {

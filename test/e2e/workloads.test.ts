@@ -157,6 +157,83 @@ spec:
     assert.doesNotMatch(text, /GET \/get|\.(80|8000|8080): Flags \[S\]/)
   })
 
+  test('[A3.16] the label of a namespace enrols its pods; that of a pod decides otherwise, both ways', async () => {
+    const labelled = (name: string, namespace: string, mode: string): string => `
+apiVersion: v1
+kind: Pod
+metadata:
+  name: ${name}
+  namespace: ${namespace}
+  labels: {app: ${name}, istio.io/dataplane-mode: ${mode}}
+spec:
+  containers:
+  - {name: ${name}, image: weft/sleep}
+`
+    await mesh.apply(
+      `${labelled('loner', 'default', 'none')}---${labelled('joiner', 'outside', 'ambient')}`,
+    )
+    for (const [name, namespace] of [
+      ['loner', 'default'],
+      ['joiner', 'outside'],
+    ] as const) {
+      const ready = ['wait', '-n', namespace, '--for=condition=ready', `pod/${name}`]
+      await mesh.kubectlOk(...ready, '--timeout=20s')
+    }
+    await eventually(async () => {
+      const [loner] = await pods(mesh, 'default', 'app=loner')
+      const [joiner] = await pods(mesh, 'outside', 'app=joiner')
+      assert.deepEqual([loner?.redirection, joiner?.redirection], [undefined, 'enabled'])
+    })
+    // STRICT tells them apart: only what comes through a proxy gets in.
+    const line =
+      'curl -sS -m 5 -o /dev/null -w "%{http_code}" http://httpbin.default.svc.cluster.local:8000/get'
+    await eventually(async () => {
+      assert.equal((await mesh.exec('outside', 'pod/joiner', line)).stdout, '200')
+    })
+    assert.notEqual((await mesh.exec('default', 'pod/loner', line)).stdout, '200')
+  })
+
+  test('a headless Service leads to its pods, a pod reaches itself by address and Service, UDP passes beside the mesh', async () => {
+    await start(
+      server('self', 'docker.io/istio/tcp-echo-server:1.3', '["9000", "self"]'),
+      `apiVersion: v1
+kind: Service
+metadata: {name: headless, namespace: default}
+spec: {clusterIP: None, selector: {app: self}, ports: [{name: tcp, port: 9000}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: self, namespace: default}
+spec: {selector: {app: self}, ports: [{name: tcp, port: 9000}]}
+`,
+    )
+    const address = await ipOf('self')
+    const talk = (host: string): string => `/opt/weft/bin/node -e '
+const s = require("net").connect(9000, "${host}", () => s.write("x\\n"))
+s.on("data", (d) => { process.stdout.write(d); process.exit(0) })
+s.on("error", (e) => { console.error(e.code); process.exit(7) }); setTimeout(() => process.exit(9), 5000)'`
+    for (const [from, host] of [
+      ['deploy/sleep', 'headless'],
+      ['pod/self', address],
+      ['pod/self', 'self'],
+    ] as const) {
+      await eventually(async () => {
+        const ran = await mesh.exec('default', from, talk(host))
+        assert.equal(ran.stdout, 'self x\n', `${from} to ${host}: ${ran.code} ${ran.stderr}`)
+      }, 5_000)
+    }
+    const listen = `const u = require("dgram").createSocket("udp4"); u.bind(5300)
+u.on("message", (m, p) => u.send("heard " + m, p.port, p.address, () => process.exit(0)))
+setTimeout(() => process.exit(9), 10000)`
+    const heard = mesh.exec('default', 'pod/self', `/opt/weft/bin/node -e '${listen}'`)
+    const ask = `const u = require("dgram").createSocket("udp4")
+u.on("message", (m) => { process.stdout.write(String(m)); process.exit(0) })
+setInterval(() => u.send("x", 5300, "${address}"), 100); setTimeout(() => process.exit(9), 8000)`
+    const ran = await sh(`/opt/weft/bin/node -e '${ask}'`)
+    assert.equal(ran.stdout, 'heard x', ran.stderr)
+    await heard
+  })
+
   test('[G44] probes come from 169.254.7.127 past the proxy, under STRICT and a policy that allows nothing', async () => {
     await mesh.apply(
       '{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: nothing, namespace: default}, spec: {selector: {matchLabels: {app: probed}}}}',

@@ -71,8 +71,9 @@ export function headerMatch(random: Random): JsonObject {
 
 function queryMatch(random: Random): JsonObject {
   const matcher: JsonObject = { name: random.pick(['q', 'r']) }
-  if (random.chance(0.5)) matcher.stringMatch = stringMatch(random)
-  else if (random.chance(0.5)) matcher.presentMatch = random.chance(0.5)
+  const kind = random.below(4)
+  if (kind < 2) matcher.stringMatch = stringMatch(random)
+  else if (kind === 2) matcher.presentMatch = random.chance(0.5)
   return matcher
 }
 
@@ -234,9 +235,9 @@ function routeOf(random: Random, name: string): JsonObject {
 
 /** Takes what the others left, so that most requests find something. */
 function lastRoute(random: Random, name: string): JsonObject {
-  const route = random.chance(0.5)
-    ? { directResponse: { status: 200, body: { inlineString: name } } }
-    : { route: { cluster: 'echo', ...hostRewrite(random) } }
+  const forward = { route: { cluster: 'echo', ...hostRewrite(random) } }
+  const direct = { directResponse: { status: 200, body: { inlineString: name } } }
+  const route: JsonObject = random.chance(0.5) ? direct : forward
   return { name, match: { prefix: '/' }, ...changes(random), ...route }
 }
 

@@ -1,5 +1,8 @@
 /** For the differential tests of `decide`: JSON to messages, a stock Envoy with one listener, and requests. */
-import { type Agent, request as httpRequest } from 'node:http'
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type Agent, createServer, request as httpRequest } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import {
   createRegistry,
   type DescMessage,
@@ -7,6 +10,14 @@ import {
   type JsonObject,
   type MessageShape,
 } from '@bufbuild/protobuf'
+import {
+  type CompiledListener,
+  type ConnectionFacts,
+  decideHttp,
+  type HeaderOperation,
+  type HttpConfig,
+  type HttpDecision,
+} from '../../src/decide/l7.ts'
 import {
   cors,
   fault,
@@ -91,5 +102,71 @@ export function ask(port: number, agent: Agent, question: Question): Promise<Ans
     )
     outgoing.on('error', reject)
     outgoing.end()
+  })
+}
+
+/** Tells what it got, as the body, and with one header of its own. */
+export async function echo() {
+  const server = createServer((request, response) => {
+    const { url, headers, method } = request
+    response.writeHead(200, { 'x-up': 'yes', 'x-list': 'upstream' })
+    response.end(JSON.stringify({ url, method, headers }))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  // A server on TCP has an address with a port.
+  return { server, port: (server.address() as AddressInfo).port }
+}
+
+export function apply(
+  headers: Readonly<Record<string, string>>,
+  operations: readonly HeaderOperation[],
+): Record<string, string> {
+  const result = new Map(Object.entries(headers))
+  for (const operation of operations) {
+    const { name } = operation
+    const before = result.get(name)
+    if (operation.kind === 'remove') result.delete(name)
+    else if (operation.kind === 'set' || before === undefined) result.set(name, operation.value)
+    else result.set(name, `${before}, ${operation.value}`)
+  }
+  return Object.fromEntries(result)
+}
+
+export function httpConfigOf(listener: CompiledListener): HttpConfig {
+  const terminal = listener.chains[0]?.terminal
+  assert(terminal?.kind === 'http')
+  const { chain, routes } = terminal.manager
+  return { chain, routes: routes.kind === 'inline' ? routes.table : undefined }
+}
+
+const connection: ConnectionFacts = {
+  sourceIp: '127.0.0.1',
+  sourcePort: 1,
+  destinationIp: '127.0.0.1',
+  destinationPort: 1,
+}
+
+const known = new Set(['echo', 'none'])
+
+export function decide(
+  config: HttpConfig,
+  question: Question,
+  hasCluster = (name: string): boolean => known.has(name),
+): HttpDecision {
+  const { method, path, authority, headers } = question
+  const request = {
+    method,
+    scheme: 'http',
+    authority,
+    path,
+    headers: new Map(Object.entries(headers)),
+    connection,
+    protocol: 'HTTP/1.1',
+  }
+  return decideHttp(config, request, {
+    random: () => 0.5,
+    now: () => Date.now(),
+    hasCluster,
   })
 }

@@ -3,18 +3,12 @@
  * what the upstream sees, what the client gets back. The seed is printed; WEFT_SEED repeats a run.
  */
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { Agent, createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { Agent } from 'node:http'
 import test from 'node:test'
 import {
-  type CompiledListener,
   compiledOrThrow,
   compileListener,
-  type ConnectionFacts,
-  decideHttp,
   grpcStatusOf,
-  type HeaderOperation,
   type HttpConfig,
   type HttpDecision,
   isGrpc,
@@ -23,41 +17,22 @@ import {
 import { listener as listenerApi } from '../../src/proto/envoy.ts'
 import { freePort } from '../free-port.ts'
 import { Random, randomRequest, randomRoutes } from './decide-generator.ts'
-import { type Answer, ask, message, type Question } from './decide-kit.ts'
+import {
+  type Answer,
+  apply,
+  ask,
+  decide,
+  echo,
+  httpConfigOf,
+  message,
+  type Question,
+} from './decide-kit.ts'
 import { at, cluster, Envoy, manager, router } from './traffic-kit.ts'
 
 const soak = process.env.WEFT_SOAK === '1'
 const seed = Number(process.env.WEFT_SEED ?? Math.floor(Math.random() * 2 ** 31))
 const configs = soak ? 150 : 30
 const requests = soak ? 60 : 35
-
-/** Tells what it got, as the body, and with one header of its own. */
-async function echo() {
-  const server = createServer((request, response) => {
-    const { url, headers, method } = request
-    response.writeHead(200, { 'x-up': 'yes', 'x-list': 'upstream' })
-    response.end(JSON.stringify({ url, method, headers }))
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  // A server on TCP has an address with a port.
-  return { server, port: (server.address() as AddressInfo).port }
-}
-
-function apply(
-  headers: Readonly<Record<string, string>>,
-  operations: readonly HeaderOperation[],
-): Record<string, string> {
-  const result = new Map(Object.entries(headers))
-  for (const operation of operations) {
-    const { name } = operation
-    const before = result.get(name)
-    if (operation.kind === 'remove') result.delete(name)
-    else if (operation.kind === 'set' || before === undefined) result.set(name, operation.value)
-    else result.set(name, `${before}, ${operation.value}`)
-  }
-  return Object.fromEntries(result)
-}
 
 /** Headers that the tests make, or that decisions make; not those of the wire. */
 function own(headers: Readonly<Record<string, unknown>>): Record<string, unknown> {
@@ -145,43 +120,11 @@ function listenerJson(port: number, routeConfig: object): object {
   return { name: `l${port}`, address: at(port), filterChains: [{ filters: [manager(fields)] }] }
 }
 
-export function httpConfigOf(listener: CompiledListener): HttpConfig {
-  const terminal = listener.chains[0]?.terminal
-  assert(terminal?.kind === 'http')
-  const { chain, routes } = terminal.manager
-  return { chain, routes: routes.kind === 'inline' ? routes.table : undefined }
-}
-
 async function makeListener(random: Random): Promise<Listener> {
   const port = await freePort()
   const json = listenerJson(port, randomRoutes(random, `routes ${port}`))
   const parsed = message(listenerApi.ListenerSchema, JSON.parse(JSON.stringify(json)))
   return { port, json, config: httpConfigOf(compiledOrThrow(compileListener(parsed))) }
-}
-
-const connection: ConnectionFacts = {
-  sourceIp: '127.0.0.1',
-  sourcePort: 1,
-  destinationIp: '127.0.0.1',
-  destinationPort: 1,
-}
-
-function decide(config: HttpConfig, question: Question): HttpDecision {
-  const { method, path, authority, headers } = question
-  const request = {
-    method,
-    scheme: 'http',
-    authority,
-    path,
-    headers: new Map(Object.entries(headers)),
-    connection,
-    protocol: 'HTTP/1.1',
-  }
-  return decideHttp(config, request, {
-    random: () => 0.5,
-    now: () => Date.now(),
-    hasCluster: (name) => name === 'echo' || name === 'none',
-  })
 }
 
 /** The level and the route, to read a difference by. */

@@ -2,9 +2,10 @@
  * A stock Envoy as HBONE peer of the node proxy, in either role and in a pod of its own: ending CONNECT at
  * port 15008 as another implementation of the mesh would, or leading plain TCP into CONNECT.
  */
-import net from 'node:net'
+
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import net from 'node:net'
 import { join } from 'node:path'
 import { workload } from '../../src/proto/index.ts'
 import {
@@ -204,17 +205,6 @@ function terminating(certificate: Certificate, logPath: string): object {
     require_client_certificate: true,
   })
   return {
-    // Without it Envoy ends a tunnel as soon as the server has ended its half.
-    layered_runtime: {
-      layers: [
-        {
-          name: 'static',
-          static_layer: {
-            'envoy.reloadable_features.allow_multiplexed_upstream_half_close': true,
-          },
-        },
-      ],
-    },
     static_resources: {
       listeners: [
         {

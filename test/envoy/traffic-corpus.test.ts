@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import test from 'node:test'
 import { typeUrl } from '../../src/proto/index.ts'
-import { answerCase, messageOf } from '../../src/translate/envoy/corpus.ts'
+import { answerCase, messageOf } from '../../src/translate/envoy/fixture.ts'
 import { createCaCertificate, generateEcKeyPair, issueCertificate } from '../../src/x509/index.ts'
 import { envoyPath } from '../../tools/envoy.ts'
 

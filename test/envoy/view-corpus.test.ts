@@ -3,8 +3,6 @@
  * them, and must not warn of anything deprecated.
  */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,45 +14,7 @@ import {
 } from '../../src/translate/envoy/listeners/fixture.ts'
 import { createCaCertificate, generateEcKeyPair, issueCertificate } from '../../src/x509/index.ts'
 import { envoyPath } from '../../tools/envoy.ts'
-
-const limitMs = 60_000
-const extension = (path: string): string => `type.googleapis.com/envoy.extensions.${path}`
-
-function agent(name: string): object {
-  const http2 = {
-    'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
-      '@type': extension('upstreams.http.v3.HttpProtocolOptions'),
-      explicitHttpConfig: { http2ProtocolOptions: {} },
-    },
-  }
-  const loadAssignment = { clusterName: name }
-  return { name, type: 'STATIC', loadAssignment, typedExtensionProtocolOptions: http2 }
-}
-
-function bootstrapOf(name: string): object {
-  const { translation } = readViewCase(name)
-  const { listeners, clusters } = translation.resources
-  return {
-    node: { id: 'test', cluster: 'test' },
-    dynamicResources: {
-      adsConfig: {
-        apiType: 'GRPC',
-        transportApiVersion: 'V3',
-        grpcServices: [{ envoyGrpc: { clusterName: 'xds' } }],
-      },
-    },
-    bootstrapExtensions: [
-      {
-        name: 'envoy.bootstrap.internal_listener',
-        typedConfig: { '@type': extension('bootstrap.internal_listener.v3.InternalListener') },
-      },
-    ],
-    staticResources: {
-      clusters: [agent('xds'), agent('sds-grpc'), ...clusters.map(viewMessage)],
-      listeners: listeners.map(viewMessage),
-    },
-  }
-}
+import { bootstrapOf, validate } from './validate-kit.ts'
 
 /** Real files for those that servers name. */
 async function files(folder: string): Promise<Record<string, string>> {
@@ -76,16 +36,6 @@ async function files(folder: string): Promise<Record<string, string>> {
   return written
 }
 
-async function validate(envoy: string, file: string): Promise<string> {
-  const options = ['--mode', 'validate', '--log-level', 'warning', '--config-path', file]
-  const child = spawn(envoy, options, { stdio: ['ignore', 'pipe', 'pipe'], timeout: limitMs })
-  let output = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text))
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (output += text))
-  const [code] = (await once(child, 'close')) as [number | null]
-  return code === 0 && !/deprecated/i.test(output) ? '' : output.slice(-2000)
-}
-
 test('a stock Envoy takes the listeners and clusters of all golden cases of views, without a warning', async () => {
   const envoy = await envoyPath()
   const home = mkdtempSync(join(tmpdir(), 'weft-envoy-'))
@@ -96,7 +46,15 @@ test('a stock Envoy takes the listeners and clusters of all golden cases of view
     const refused: Record<string, string> = {}
     for (const name of names) {
       // A revocation list would have to be made first; the golden case shows that it is named.
-      let text = JSON.stringify(bootstrapOf(name)).replace(/,?"crl":\{"filename":"[^"]*"\}/g, '')
+      const { listeners, clusters } = readViewCase(name).translation.resources
+      const messages = {
+        listeners: listeners.map(viewMessage),
+        clusters: clusters.map(viewMessage),
+      }
+      let text = JSON.stringify(bootstrapOf(messages)).replace(
+        /,?"crl":\{"filename":"[^"]*"\}/g,
+        '',
+      )
       // Only a terminal or a file can be opened by that name.
       text = text.replaceAll('/dev/stdout', '/dev/null')
       for (const [from, to] of Object.entries(written))

@@ -128,7 +128,6 @@ export async function page(
   }
 }
 
-
 /** A node, a control plane and the proxy's process, which can be measured and squeezed from outside. */
 export class ProcessMesh {
   readonly network = new TestNetwork()

@@ -43,6 +43,8 @@ const { certPem, keyPem } = registry.adminCredentials
 process.send?.({ url, kubeconfig, caPem: registry.caCertificatePem, certPem, keyPem })
 
 async function stop(): Promise<void> {
+  // A test must not hang with us: whoever looks at the exit code sees what happened.
+  setTimeout(() => process.exit(3), 10_000).unref()
   listener.close()
   await registry.stop(200)
   process.exit(0)

@@ -4,10 +4,9 @@ import { quote } from './values.ts'
 
 /** Control characters but the tab can't be in a header. */
 function hasControlCharacters(value: string): boolean {
-  return [...value].some((character) => {
-    const code = character.charCodeAt(0)
-    return (code < 0x20 && code !== 0x09) || code === 0x7f
-  })
+  return Array.from(value, (character) => character.charCodeAt(0)).some(
+    (code) => (code < 0x20 && code !== 0x09) || code === 0x7f,
+  )
 }
 
 const commandOperator = /^%[A-Z_]+[A-Z0-9_]*(?:\([^)]*\))?(?::\d+)?%/

@@ -1,11 +1,7 @@
 /** `weft waypoint`: with istioctl's subcommands, flags and tables. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { MeshError, parseGoDuration } from '../../base/index.ts'
-import {
-  type ClosableKubeClient,
-  createKubeClient,
-  kubeconfigOptions,
-} from '../../client/index.ts'
+import { type ClosableKubeClient, createKubeClient, kubeconfigOptions } from '../../client/index.ts'
 import { isApiError, resources } from '../../kube/index.ts'
 import { type CommandContext, nameFlag, registryClient } from '../context.ts'
 import { formatStructured } from '../output.ts'
@@ -58,7 +54,7 @@ interface Naming extends Target {
 }
 
 interface Waiting {
-  readonly wait?: boolean
+  readonly wait: boolean
   readonly waypointTimeout: number
 }
 
@@ -83,12 +79,12 @@ export function addWaypoint(program: Command, context: CommandContext): void {
       .option('--name <name>', 'name of the waypoint', defaultName)
       .addOption(new Option('--for <type>', 'the traffic it is for').choices([...trafficTypes]))
       .option('-r, --revision <revision>', 'revision that shall run it')
-  const waiting = (command: Command, what: string): Command =>
+  const waiting = (command: Command, what: string, byDefault: boolean): Command =>
     command
-      .option('-w, --wait', what)
+      .option('-w, --wait [bool]', what, yesOrNo, byDefault)
       .option('--waypoint-timeout <duration>', 'how long to wait', duration, duration(readyTimeout))
 
-  waiting(named(add('apply', 'create or change a waypoint')), 'until it is ready')
+  waiting(named(add('apply', 'create or change a waypoint')), 'until it is ready', false)
     .option('--enroll-namespace', 'send the traffic for the namespace through it')
     .option('--overwrite', 'also when the namespace has another waypoint')
     .action((options: Naming & Waiting & { enrollNamespace?: boolean; overwrite?: boolean }) =>
@@ -109,11 +105,20 @@ export function addWaypoint(program: Command, context: CommandContext): void {
     .action((options: Target & { allNamespaces?: boolean }) =>
       withClient(context, options, (client) => list(context, client, options)),
     )
-  waiting(add('status', 'show whether waypoints are ready, and why not'), 'until they are')
-    .action((options: Target & Waiting) =>
-      withClient(context, options, (client) => status(context, client, options)),
-    )
+  waiting(
+    add('status', 'show whether waypoints are ready, and why not'),
+    'until they are',
+    true,
+  ).action((options: Target & Waiting) =>
+    withClient(context, options, (client) => status(context, client, options)),
+  )
   for (const command of group.commands) command.exitOverride()
+}
+
+/** `--wait`, and as other tools have it `--wait=false`. */
+function yesOrNo(text: string): boolean {
+  if (text !== 'true' && text !== 'false') throw new InvalidArgumentError('it is true or false')
+  return text === 'true'
 }
 
 function duration(text: string): number {
@@ -177,7 +182,7 @@ async function apply(
   }
   await applyWaypoint(client, waypoint)
   out(`✅ waypoint ${namespace}/${name} applied\n`)
-  if (options.wait === true) {
+  if (options.wait) {
     await waitUntilReady(context, client, options, { namespace, name })
     out(`✅ waypoint ${namespace}/${name} is ready!\n`)
   }
@@ -280,11 +285,12 @@ async function status(
   const columns = ['NAME', 'STATUS', 'TYPE', 'REASON', 'MESSAGE']
   const rows: string[][] = [isNamed ? columns : ['NAMESPACE', ...columns]]
   const unready: string[] = []
-  const deadline = clock.monotonic() + (options.wait === true ? options.waypointTimeout : 0)
+  const deadline = clock.monotonic() + (options.wait ? options.waypointTimeout : 0)
   for (const waypoint of waypoints) {
     const { namespace = '', name } = waypoint.metadata
     const timeoutMs = Math.max(0, deadline - clock.monotonic())
-    const found = (await waitForWaypoint(client, { namespace, name }, { clock, timeoutMs })) ?? waypoint
+    const found =
+      (await waitForWaypoint(client, { namespace, name }, { clock, timeoutMs })) ?? waypoint
     const { status: state = 'Unknown', reason = '', message = '' } = programmed(found) ?? {}
     rows.push([...(isNamed ? [] : [namespace]), name, state, 'Programmed', reason, message])
     if (isProgrammed(found)) continue
@@ -292,7 +298,7 @@ async function status(
     for (const trouble of await podTroubles(client, found)) terminal.err(`${trouble}\n`)
   }
   terminal.out(istioTable(rows))
-  if (options.wait !== true || unready.length === 0) return
+  if (!options.wait || unready.length === 0) return
   const what = `timed out while retrieving status for waypoint ${unready.join(', ')}`
   throw new MeshError('CLI_WAYPOINT_TIMEOUT', what)
 }

@@ -2,7 +2,13 @@
 import { type Clock, MeshError, sleep } from '../../base/index.ts'
 import type { KubeClient } from '../../client/index.ts'
 import { isApiError, type KubeObject, resources } from '../../kube/index.ts'
-import { isProgrammed, isWaypoint, keyOf, useWaypointLabel, type WaypointObject } from './gateway.ts'
+import {
+  isProgrammed,
+  isWaypoint,
+  keyOf,
+  useWaypointLabel,
+  type WaypointObject,
+} from './gateway.ts'
 
 /** How often a waypoint that is waited for is looked at. */
 const lookPeriodMs = 500
@@ -49,9 +55,7 @@ export async function listWaypoints(
     ...(namespace === undefined ? {} : { namespace }),
     ...(labelSelector === undefined ? {} : { labelSelector }),
   })
-  return items
-    .filter(isWaypoint)
-    .toSorted((left, right) => (keyOf(left) < keyOf(right) ? -1 : 1))
+  return items.filter(isWaypoint).toSorted((left, right) => (keyOf(left) < keyOf(right) ? -1 : 1))
 }
 
 /** @returns the waypoint as it was last, ready or not */

@@ -122,7 +122,7 @@ export class WorkerSupervisor implements ZdsHandler, Component {
     this.#stopped = true
     for (const remove of this.#removers.splice(0)) remove()
     for (const { timer } of this.#seats) timer?.cancel()
-    await Promise.all(this.#seats.map(({ thread }) => thread?.terminate()))
+    await Promise.all(this.#seats.flatMap(({ thread }) => thread?.terminate() ?? []))
     for (const { netnsFd } of this.#pods.values()) closeFd(netnsFd)
     this.#pods.clear()
   }

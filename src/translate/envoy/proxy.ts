@@ -21,6 +21,10 @@ export interface ProxyView {
   readonly node: string
   readonly ipFamilies: readonly IpFamily[]
   readonly interception: 'REDIRECT' | 'TPROXY' | 'NONE'
+  /** ISTIO_VERSION of its node; EnvoyFilters look at it. */
+  readonly version: string
+  /** Of its node's metadata what some EnvoyFilter looks at. */
+  readonly metadata: Labels
   /** Whether it has the internal listeners that tunnel to ambient workloads. */
   readonly sendsHbone: boolean
 }
@@ -38,6 +42,8 @@ export function proxyView(
     node: '',
     ipFamilies: ['ipv4'],
     interception: 'REDIRECT',
+    version: '',
+    metadata: {},
     sendsHbone: true,
     ...given,
   }
@@ -60,7 +66,7 @@ function keyOf(view: ProxyView): string {
   return JSON.stringify([
     view.kind,
     view.namespace,
-    Object.entries(view.labels).toSorted(([left], [right]) => (left < right ? -1 : 1)),
+    sorted(view.labels),
     view.serviceAccount,
     view.gateway ?? null,
     view.network,
@@ -70,7 +76,13 @@ function keyOf(view: ProxyView): string {
     view.ipFamilies,
     view.interception,
     view.sendsHbone,
+    view.version,
+    sorted(view.metadata),
   ])
+}
+
+function sorted(labels: Labels): [string, string][] {
+  return Object.entries(labels).toSorted(([left], [right]) => (left < right ? -1 : 1))
 }
 
 /**

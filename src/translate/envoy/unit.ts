@@ -10,6 +10,7 @@ import type { ClusterRef } from './clusters/names.ts'
 import { planCluster } from './clusters/policy.ts'
 import { credentialSecret } from './clusters/tls.ts'
 import { translateEndpoints } from './endpoints/assignment.ts'
+import type { EnvoyTypes } from './filters-patch/select.ts'
 import type { Needs } from './listeners/build.ts'
 import type { Scope } from './lookup/scope.ts'
 import { scopeOf } from './lookup/sidecar-scope.ts'
@@ -22,6 +23,10 @@ import { secretUnit } from './secrets/secret-unit.ts'
 export interface UnitContext {
   readonly scope: Scope
   readonly keySets: KeySets
+  /** All of Envoy's types, for EnvoyFilters. */
+  readonly types?: EnvoyTypes | undefined
+  /** A part that other views may have too; what it rests on, the unit rests on. */
+  readonly share?: ((unit: Unit) => Made) | undefined
 }
 
 export interface Made {
@@ -34,6 +39,8 @@ export interface Made {
 export interface Unit {
   /** Equal keys stand for the same unit. */
   readonly key: string
+  /** Its key says all that it is made from besides the view and the mesh; see shared-units.ts. */
+  readonly isShared?: true
   make(context: UnitContext): Made
 }
 
@@ -44,6 +51,8 @@ export interface UnitInput {
   readonly view: ProxyView
   /** By where they come from; a changed set is told as `jwks/<source>`. */
   readonly keySets: KeySets
+  readonly types?: EnvoyTypes | undefined
+  readonly share?: ((unit: Unit) => MadeUnit) | undefined
 }
 
 export interface MadeUnit extends Made {
@@ -53,7 +62,15 @@ export interface MadeUnit extends Made {
 export function makeUnit(unit: Unit, input: UnitInput): MadeUnit {
   const { reader } = input
   const scope = scopeOf(reader, input.view)
-  const made = unit.make({ scope, keySets: input.keySets })
+  const { keySets, types, share } = input
+  const part =
+    share &&
+    ((other: Unit): Made => {
+      const { dependencies, ...made } = share(other)
+      for (const dependency of dependencies) reader.depend(dependency)
+      return made
+    })
+  const made = unit.make({ scope, keySets, types, share: part })
   return { ...made, dependencies: reader.dependencies }
 }
 
@@ -67,6 +84,7 @@ export function resourceUnit(
 export function clusterUnit(ref: ClusterRef): Unit {
   return {
     key: `cluster|${ref.name}|${ref.service}`,
+    isShared: true,
     make: ({ scope }) => {
       const cluster = translateCluster(scope, ref)
       if (cluster === undefined) return { resources: [], units: [], problems: [] }
@@ -92,10 +110,11 @@ function clusterSecrets(scope: Scope, ref: ClusterRef): string[] {
 }
 
 export function endpointsUnit(ref: ClusterRef): Unit {
-  return resourceUnit(`endpoints|${ref.name}|${ref.service}`, ({ scope }) => {
+  const unit = resourceUnit(`endpoints|${ref.name}|${ref.service}`, ({ scope }) => {
     const endpoints = translateEndpoints(scope, ref)
     return endpoints === undefined ? [] : [endpoints]
   })
+  return { ...unit, isShared: true }
 }
 
 /** What a listener's filters name. */

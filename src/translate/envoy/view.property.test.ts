@@ -6,8 +6,10 @@ import { modelEvents, objectsFromYaml } from '../../ingest/index.ts'
 import { defaultMeshSettings, Model, type ModelEvent } from '../../model/index.ts'
 import { Memo, touchedKeys } from '../reader.ts'
 import type { TranslatedResource } from '../types.ts'
+import { testTypes } from './filters-patch/fixture.ts'
 import { keySetDependency } from './listeners/key-sets.ts'
 import { type ProxyView, proxyView } from './proxy.ts'
+import { SharedUnits } from './shared-units.ts'
 import { translateView, ViewTranslation } from './view.ts'
 
 const views: readonly ProxyView[] = [
@@ -15,6 +17,8 @@ const views: readonly ProxyView[] = [
   proxyView({ kind: 'gateway', namespace: 'a', gateway: 'a/edge', labels: { istio: 'gw' } }),
   proxyView({ kind: 'sidecar', namespace: 'a', labels: { app: 'one' } }),
   proxyView({ kind: 'sidecar', namespace: 'b', labels: { app: 'two' } }),
+  // Shares with the others of its namespace what does not look at labels.
+  proxyView({ kind: 'sidecar', namespace: 'a', labels: { app: 'three' } }),
 ]
 
 /** Objects that may come, change and go; the number makes one version differ from another. */
@@ -45,6 +49,10 @@ const objects: Readonly<Record<string, (version: number) => string>> = {
     `{apiVersion: security.istio.io/v1, kind: RequestAuthentication, metadata: {name: t, namespace: a}, spec: {jwtRules: [{issuer: us, jwksUri: "https://keys.example/${n}"}]}}`,
   sidecar: (n) =>
     `{apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: default, namespace: a}, spec: {egress: [{hosts: ["${n === 0 ? '.' : '*'}/*"]}]}}`,
+  patch: (n) =>
+    `{apiVersion: networking.istio.io/v1alpha3, kind: EnvoyFilter, metadata: {name: patch, namespace: ${n === 0 ? 'istio-system' : 'a'}}, spec: {configPatches: [{applyTo: CLUSTER, match: {cluster: {portNumber: 80}}, patch: {operation: ${n === 2 ? 'REMOVE' : `MERGE, value: {connect_timeout: ${n + 3}s}`}}}]}}`,
+  virtualToo: (n) =>
+    `{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: v, namespace: a}, spec: {hosts: [${n === 0 ? '"*.a.svc.cluster.local"' : 'one'}], http: [{match: [{sourceLabels: {app: "${n === 1 ? 'one' : 'x'}"}}], timeout: ${n + 1}s, route: [{destination: {host: one}}]}, {route: [{destination: {host: one}}]}]}}`,
   telemetry: (n) =>
     `{apiVersion: telemetry.istio.io/v1, kind: Telemetry, metadata: {name: all, namespace: istio-system}, spec: {accessLogging: [{disabled: ${n === 0}, providers: [{name: envoy}]}]}}`,
 }
@@ -85,6 +93,7 @@ void test('a view that follows the mesh has the same resources as a fresh one', 
     fc.property(fc.array(step, { minLength: 1, maxLength: 25 }), (steps) => {
       const model = new Model(defaultMeshSettings)
       const memo = new Memo()
+      const shared = new SharedUnits()
       const keySets = new Map<string, string>()
       const held = views.map((view) => new ViewTranslation(view))
       const mirrors = views.map(() => new Map<string, string>())
@@ -107,8 +116,12 @@ void test('a view that follows the mesh has the same resources as a fresh one', 
           for (const key of touchedKeys(update.touched)) keys.add(key)
         }
         memo.invalidate(keys)
+        shared.invalidate(keys)
         for (const [index, translation] of held.entries()) {
-          for (const change of translation.update({ snapshot, memo, keySets }, keys)) {
+          for (const change of translation.update(
+            { snapshot, memo, keySets, shared, types: testTypes },
+            keys,
+          )) {
             const key = `${change.typeUrl} ${change.name}`
             if (change.resource === undefined) mirrors[index]?.delete(key)
             else mirrors[index]?.set(key, change.resource.version)
@@ -116,7 +129,10 @@ void test('a view that follows the mesh has the same resources as a fresh one', 
         }
       }
       for (const [index, view] of views.entries()) {
-        const fresh = translateView({ snapshot: model.snapshot, memo: new Memo(), keySets }, view)
+        const fresh = translateView(
+          { snapshot: model.snapshot, memo: new Memo(), keySets, types: testTypes },
+          view,
+        )
         const followed = held[index]
         assert.ok(followed)
         assert.deepEqual(contents(followed), contents(fresh))

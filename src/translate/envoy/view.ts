@@ -14,7 +14,10 @@ import {
   internalCluster,
   outboundStaticClusters,
 } from './clusters/static.ts'
-import { gatewayServers, gatewayUnits } from './listeners/gateway.ts'
+import { additionsUnit, patchMade } from './filters-patch/patch.ts'
+import type { RouteOwner } from './filters-patch/routes.ts'
+import type { EnvoyTypes } from './filters-patch/select.ts'
+import { gatewayServers, gatewayUnits, routeOwners } from './listeners/gateway.ts'
 import {
   connectOriginateListener,
   connectTerminateListener,
@@ -43,10 +46,12 @@ import {
 } from './listeners/waypoint.ts'
 import { waypointTraffic } from './listeners/waypoint-services.ts'
 import type { Scope } from './lookup/scope.ts'
+import { scopeOf } from './lookup/sidecar-scope.ts'
 import type { Problem } from './policies/problem.ts'
 import type { KeySets } from './policies/request-authentication.ts'
 import type { ProxyView } from './proxy.ts'
 import { sidecarRoutes } from './routes/sidecar.ts'
+import { recordedView, type SharedUnit, type SharedUnits } from './shared-units.ts'
 import { listenerAccessLogs } from './telemetry/access-log.ts'
 import { clusterUnit, type Made, type MadeUnit, makeUnit, resourceUnit, type Unit } from './unit.ts'
 
@@ -71,6 +76,10 @@ export interface ViewInput {
   /** Shared by the views of successive snapshots; whoever owns it has invalidated what was touched. */
   readonly memo: Memo
   readonly keySets: KeySets
+  /** What views have in common; absent: this one makes everything itself. */
+  readonly shared?: SharedUnits
+  /** All of Envoy's types, read when the first EnvoyFilter needs them; absent: those have no effect. */
+  readonly types?: EnvoyTypes
   /**
    * Told of a unit that can't be made because of a mistake of ours: it stays as it was, and all others are
    * made. Absent: the mistake is thrown.
@@ -80,7 +89,15 @@ export interface ViewInput {
 
 interface Held {
   readonly unit: Unit
-  readonly made: MadeUnit
+  /** As the EnvoyFilters left it. */
+  readonly made: Made
+  /** Where it comes from, if other views have it too. */
+  readonly shared: SharedUnit | undefined
+}
+
+interface Holder {
+  readonly unit: string
+  readonly resource: TranslatedResource
 }
 
 /** The resources of one view as they follow the mesh. */
@@ -89,7 +106,7 @@ export class ViewTranslation {
   readonly #held = new Map<string, Held>()
   readonly #index = new DependencyIndex()
   /** By type and name, then by unit: several listeners may need one extension. */
-  readonly #resources = new Map<string, Map<string, TranslatedResource>>()
+  readonly #resources = new Map<string, Holder | Map<string, TranslatedResource>>()
   /** Units with something to tell. */
   readonly #troubled = new Set<string>()
   #made = 0
@@ -105,7 +122,7 @@ export class ViewTranslation {
    */
   update(input: ViewInput, touched: Iterable<string>): ResourceUpdate[] {
     const before = new Map<string, string>()
-    const stale = this.#index.stale(touched)
+    const stale = this.#staleUnits(touched, input.shared)
     if (this.#held.size === 0) this.#make(rootUnit, input, before)
     let moved = this.#held.size === 1
     for (const key of stale) {
@@ -119,8 +136,16 @@ export class ViewTranslation {
   }
 
   /** Whether a change of these dependencies would make anything new. */
-  isStale(touched: Iterable<string>): boolean {
-    return this.#held.size === 0 || this.#index.stale(touched).size > 0
+  isStale(touched: Iterable<string>, shared?: SharedUnits): boolean {
+    return this.#held.size === 0 || this.#staleUnits(touched, shared).size > 0
+  }
+
+  /** Lets go of what it shares with others. */
+  close(shared: SharedUnits): void {
+    for (const held of this.#held.values()) {
+      if (held.shared !== undefined) shared.release(held.shared)
+    }
+    this.#held.clear()
   }
 
   /** The resources of a type, in no order. */
@@ -168,44 +193,105 @@ export class ViewTranslation {
 
   #make(unit: Unit, input: ViewInput, before: Map<string, string>): Made {
     this.#made++
-    const made = this.#tryMake(unit, input)
-    this.#drop(unit.key, before)
-    this.#held.set(unit.key, { unit, made })
+    const { made, shared, dependencies } = this.#tryMake(unit, input)
+    if (shared !== undefined) shared.users++
+    this.#drop(unit.key, before, input.shared)
+    this.#held.set(unit.key, { unit, made, shared })
     if (made.problems.length > 0) this.#troubled.add(unit.key)
-    this.#index.set(unit.key, made.dependencies)
+    // What is shared is followed where it is shared.
+    if (shared === undefined) this.#index.set(unit.key, dependencies)
+    else this.#index.delete(unit.key)
     for (const resource of made.resources) {
       const key = `${resource.typeUrl} ${resource.name}`
       this.#remember(key, before)
-      const holders = this.#resources.get(key)
-      if (holders === undefined) this.#resources.set(key, new Map([[unit.key, resource]]))
-      else holders.set(unit.key, resource)
+      this.#hold(key, unit.key, resource)
     }
     return made
   }
 
-  #tryMake(unit: Unit, input: ViewInput): MadeUnit {
-    const { failed } = input
-    const reader = new Reader(input.snapshot, input.memo)
+  #staleUnits(touched: Iterable<string>, shared: SharedUnits | undefined): Set<string> {
+    const stale = this.#index.stale(touched)
+    for (const entry of shared?.stale ?? []) {
+      if (this.#held.get(entry.unit)?.shared === entry) stale.add(entry.unit)
+    }
+    // Other patches: everything may be different, though it is made from the same.
+    return stale.has(additionsUnit.key) ? new Set(this.#held.keys()) : stale
+  }
+
+  #tryMake(unit: Unit, input: ViewInput): Omit<Held, 'unit'> & Pick<MadeUnit, 'dependencies'> {
+    const { failed, snapshot, memo } = input
+    const reader = new Reader(snapshot, memo)
     try {
-      return makeUnit(unit, { reader, keySets: input.keySets, view: this.view })
+      const shared = unit.isShared === true ? this.#share(unit, input) : undefined
+      const { keySets, types } = input
+      const share = (part: Unit): MadeUnit => this.#part(part, input)
+      const own = { reader, keySets, view: this.view, types }
+      const made = shared?.made ?? makeUnit(unit, input.shared ? { ...own, share } : own)
+      return { made: this.#patch(made, input), shared, dependencies: made.dependencies }
     } catch (error) {
       if (failed === undefined) throw error
       failed(unit.key, error)
-      const last = this.#held.get(unit.key)?.made ?? { resources: [], units: [], problems: [] }
+      const made = this.#held.get(unit.key)?.made ?? { resources: [], units: [], problems: [] }
       // Whatever it read so far may have been what it stumbled over.
-      return { ...last, dependencies: reader.dependencies }
+      return { made, shared: undefined, dependencies: reader.dependencies }
     }
   }
 
-  #drop(key: string, before: Map<string, string>): void {
+  #part(unit: Unit, input: ViewInput): MadeUnit {
+    const { keySets, types, snapshot, memo } = input
+    const reader = new Reader(snapshot, memo)
+    return (
+      this.#share(unit, input)?.made ?? makeUnit(unit, { reader, keySets, view: this.view, types })
+    )
+  }
+
+  /** The same as some other view has, or made for the first time. */
+  #share(unit: Unit, input: ViewInput): SharedUnit | undefined {
+    const { shared, keySets, types, snapshot, memo } = input
+    if (shared === undefined) return undefined
+    const known = shared.get(unit, this.view)
+    if (known !== undefined) return known
+    const { view, read } = recordedView(this.view)
+    const reader = new Reader(snapshot, memo)
+    return shared.put(unit, this.view, read, makeUnit(unit, { reader, keySets, view, types }))
+  }
+
+  /** EnvoyFilters are followed by the unit of what they add; see `#staleUnits`. */
+  #patch(made: Made, { types, snapshot, memo }: ViewInput): Made {
+    if (snapshot.objects.EnvoyFilter.size === 0) return made
+    const { view } = this
+    const reader = new Reader(snapshot, memo)
+    const owners = (name: string): RouteOwner[] =>
+      view.kind === 'gateway' ? routeOwners(scopeOf(reader, view), name) : []
+    return patchMade(made, { reader, view, types, owners })
+  }
+
+  #drop(key: string, before: Map<string, string>, shared: SharedUnits | undefined): void {
     this.#troubled.delete(key)
+    const entry = this.#held.get(key)?.shared
+    if (entry !== undefined) shared?.release(entry)
     for (const { typeUrl: url, name } of this.#held.get(key)?.made.resources ?? []) {
       const resourceKey = `${url} ${name}`
       this.#remember(resourceKey, before)
       const holders = this.#resources.get(resourceKey)
-      holders?.delete(key)
-      if (holders?.size === 0) this.#resources.delete(resourceKey)
+      if (!(holders instanceof Map)) this.#resources.delete(resourceKey)
+      else if (holders.delete(key) && holders.size === 0) this.#resources.delete(resourceKey)
     }
+  }
+
+  /** Nearly always one unit alone has a name. */
+  #hold(key: string, unit: string, resource: TranslatedResource): void {
+    const known = this.#resources.get(key)
+    if (known === undefined) this.#resources.set(key, { unit, resource })
+    else if (known instanceof Map) known.set(unit, resource)
+    else
+      this.#resources.set(
+        key,
+        new Map([
+          [known.unit, known.resource],
+          [unit, resource],
+        ]),
+      )
   }
 
   #remember(key: string, before: Map<string, string>): void {
@@ -215,7 +301,7 @@ export class ViewTranslation {
   /** Of several units the one whose key is least has the name, whatever came first. */
   #current(key: string): TranslatedResource | undefined {
     const holders = this.#resources.get(key)
-    if (holders === undefined) return undefined
+    if (!(holders instanceof Map)) return holders?.resource
     const [only] = holders.keys()
     const unit = holders.size === 1 ? only : [...holders.keys()].toSorted()[0]
     return unit === undefined ? undefined : holders.get(unit)
@@ -235,7 +321,7 @@ export class ViewTranslation {
     }
     for (const key of this.#held.keys()) {
       if (reached.has(key)) continue
-      this.#drop(key, before)
+      this.#drop(key, before, input.shared)
       this.#held.delete(key)
       this.#index.delete(key)
     }
@@ -269,10 +355,13 @@ const rootUnit: Unit = {
   key: 'root',
   make: ({ scope }) => {
     const { kind } = scope.view
-    if (kind === 'waypoint') return { resources: [], units: waypointUnits(scope), problems: [] }
-    if (kind === 'sidecar') return { resources: [], units: sidecarUnits(scope), problems: [] }
+    if (kind === 'waypoint')
+      return { resources: [], units: [...waypointUnits(scope), additionsUnit], problems: [] }
+    if (kind === 'sidecar')
+      return { resources: [], units: [...sidecarUnits(scope), additionsUnit], problems: [] }
     const { problems } = gatewayServers(scope)
-    return { resources: [], units: [...gatewayUnits(scope), ...outboundBase(scope)], problems }
+    const units = [...gatewayUnits(scope), ...outboundBase(scope), additionsUnit]
+    return { resources: [], units, problems }
   },
 }
 
@@ -337,10 +426,10 @@ function sidecarUnits(scope: Scope): Unit[] {
 }
 
 function portRouteUnit(port: number): Unit {
-  return resourceUnit(`route|${port}`, ({ scope }) => {
+  return resourceUnit(`route|${port}`, ({ scope, share }) => {
     const { mode, egressProxy } = unknownPolicy(scope)
     const more = egressProxy === undefined ? {} : { egressProxy }
-    return [sidecarRoutes({ scope, name: String(port), port, unknown: mode, ...more })]
+    return [sidecarRoutes({ scope, name: String(port), port, unknown: mode, share, ...more })]
   })
 }
 

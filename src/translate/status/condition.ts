@@ -14,11 +14,7 @@ export interface Fault {
 }
 
 /** A condition that should be True; a fault makes it False and gives the reason. */
-export function condition(
-  type: string,
-  good: Fault,
-  fault: Fault | undefined = undefined,
-): WantedCondition {
+export function condition(type: string, good: Fault, fault?: Fault): WantedCondition {
   const { reason, message } = fault ?? good
   return { type, status: fault === undefined ? 'True' : 'False', reason, message }
 }

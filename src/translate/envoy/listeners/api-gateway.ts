@@ -131,6 +131,7 @@ function serverOf(
     createdAt: gateway.createdAt,
     owner: key,
     index,
+    portName: name,
     port,
     servicePort: port,
     bind: '',

@@ -37,6 +37,8 @@ export interface GatewayServer {
   /** `<namespace>/<name>` of its object, for the order among equals. */
   readonly owner: string
   readonly index: number
+  /** Of the server's port, or of the listener. */
+  readonly portName: string
   /** Where the proxy listens. */
   readonly port: number
   /** What clients see: the port of the Service in front. */

@@ -81,6 +81,16 @@ function routeNames(group: PortServers): string[] {
 
 const nothing: Made = { resources: [], units: [], problems: [] }
 
+/** Whose servers a route table is for. */
+export function routeOwners(scope: Scope, name: string): { gateway: string; portName: string }[] {
+  return gatewayServers(scope)
+    .ports.filter((group) => routeNames(group).includes(name))
+    .flatMap(({ kind, servers }) =>
+      servers.filter(({ routeName }) => kind === 'http' || routeName === name),
+    )
+    .map(({ owner: gateway, portName }) => ({ gateway, portName }))
+}
+
 function groupOf(scope: Scope, key: string): PortServers | undefined {
   return gatewayServers(scope).ports.find(({ bind, port }) => `${bind}|${port}` === key)
 }

@@ -118,6 +118,7 @@ function serverOf(
     createdAt: gateway.createdAt,
     owner,
     index,
+    portName: name,
     port: targetPort(services, number),
     servicePort: number,
     bind,

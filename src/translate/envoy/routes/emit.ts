@@ -21,7 +21,11 @@ import { textMatch } from './text-match.ts'
 
 export function encodeRoutes(name: string, hosts: readonly VirtualHost[]): TranslatedResource {
   const schema = routeApi.RouteConfigurationSchema
-  const message = create(schema, {
+  return encodeResource({ name, typeUrl: typeUrl.route, schema, message: routesOf(name, hosts) })
+}
+
+export function routesOf(name: string, hosts: readonly VirtualHost[]): routeApi.RouteConfiguration {
+  return create(routeApi.RouteConfigurationSchema, {
     name,
     virtualHosts: hosts.map(virtualHost),
     ignorePortInHostMatching: true,
@@ -29,13 +33,12 @@ export function encodeRoutes(name: string, hosts: readonly VirtualHost[]): Trans
     validateClusters: false,
     maxDirectResponseBodySizeBytes: directResponseMaxBytes,
   })
-  return encodeResource({ name, typeUrl: typeUrl.route, schema, message })
 }
 
 /** What VirtualService allows as the body of a direct response. */
 const directResponseMaxBytes = 1024 * 1024
 
-function virtualHost(host: VirtualHost): api.VirtualHost {
+export function virtualHost(host: VirtualHost): api.VirtualHost {
   return create(api.VirtualHostSchema, {
     name: host.name,
     domains: [...host.domains],

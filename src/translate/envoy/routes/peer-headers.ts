@@ -9,11 +9,12 @@ import { clustersOf, type VirtualHost } from './ir.ts'
 
 export function withPeerHeader(scope: Scope, hosts: readonly VirtualHost[]): VirtualHost[] {
   const requestHeaders = [peerHeader(scope.view)]
-  return hosts.map((host) => {
-    const clusters = [...clustersOf(host.rules).values()]
-    const stays = clusters.length > 0 && clusters.every((cluster) => isInMesh(scope, cluster))
-    return stays ? { ...host, requestHeaders } : host
-  })
+  return hosts.map((host) => (staysInMesh(scope, host) ? { ...host, requestHeaders } : host))
+}
+
+export function staysInMesh(scope: Scope, { rules }: VirtualHost): boolean {
+  const clusters = [...clustersOf(rules).values()]
+  return clusters.length > 0 && clusters.every((cluster) => isInMesh(scope, cluster))
 }
 
 function isInMesh({ reader }: Scope, { service }: ClusterRef): boolean {

@@ -1,6 +1,9 @@
 /** Route tables of sidecars: what a client's HTTP request to each port of the mesh does. */
 import { formatIp, parseIp } from '../../../base/index.ts'
 import type { Service, ServicePort } from '../../../model/index.ts'
+import { route as routeApi } from '../../../proto/envoy.ts'
+import { toBinary, typeUrl } from '../../../proto/index.ts'
+import { contentVersion } from '../../hash.ts'
 import { servicePath } from '../../provenance.ts'
 import type { TranslatedResource } from '../../types.ts'
 import { type ClusterRef, outboundRef, passthroughCluster } from '../clusters/names.ts'
@@ -9,7 +12,8 @@ import type { Scope } from '../lookup/scope.ts'
 import type { VirtualService } from '../lookup/virtual-services.ts'
 import { durationMs } from '../values.ts'
 import { concrete, hashOf, type RouteContext } from './context.ts'
-import { encodeRoutes } from './emit.ts'
+import { routesOf } from './emit.ts'
+import { type EncodedHost, encodedHost, joinHosts, type Share } from './host-units.ts'
 import { anyRequest, type HttpRule, noChanges, retryOf, type VirtualHost } from './ir.ts'
 import { parentRules } from './mesh-routes.ts'
 import { withPeerHeader } from './peer-headers.ts'
@@ -26,19 +30,34 @@ export interface SidecarRouteOptions {
   /** Only this service; undefined: all with an HTTP port of that number. */
   readonly service?: Service
   readonly unknown: UnknownHosts
+  /** How hosts are shared with other views; absent: the scope is not that of the whole proxy. */
+  readonly share?: Share | undefined
   /** With `unknown: allow`, where to send them instead of where they meant to go. */
   readonly egressProxy?: ClusterRef
 }
 
 export function sidecarRoutes(options: SidecarRouteOptions): TranslatedResource {
-  return encodeRoutes(options.name, withPeerHeader(options.scope, sidecarHosts(options)))
+  const { name, scope } = options
+  const { encoded, hosts } = sidecarHosts(options)
+  const rest = routesOf(name, withPeerHeader(scope, hosts))
+  const schema = routeApi.RouteConfigurationSchema
+  const bytes = joinHosts(scope, encoded, toBinary(schema, rest))
+  return { name, typeUrl: typeUrl.route, version: contentVersion(bytes), bytes }
 }
 
-export function sidecarHosts(options: SidecarRouteOptions): VirtualHost[] {
+interface SidecarHosts {
+  /** Shared with others, as far as that can be. */
+  readonly encoded: readonly EncodedHost[]
+  readonly hosts: readonly VirtualHost[]
+}
+
+function sidecarHosts(options: SidecarRouteOptions): SidecarHosts {
   const { scope, port, service } = options
+  const share = options.share ?? ((unit) => unit.make({ scope, keySets: new Map() }))
   const context: RouteContext = { scope, port, gateway: 'mesh' }
   const services = service === undefined ? httpServices(scope, port) : [service]
-  const virtuals = firstForHost(scope.virtualServices('mesh'))
+  const virtuals = virtualsOf(scope)
+  const encoded: EncodedHost[] = []
   const hosts: VirtualHost[] = []
   const domains = new Set<string>()
   const push = (host: VirtualHost): void => {
@@ -46,10 +65,40 @@ export function sidecarHosts(options: SidecarRouteOptions): VirtualHost[] {
     for (const domain of free) domains.add(domain)
     if (free.length > 0) hosts.push({ ...host, domains: free })
   }
-  for (const one of services) push(serviceHost(context, one, virtuals))
-  if (service === undefined) for (const host of bareHosts(context, virtuals)) push(host)
+  for (const one of services) {
+    const virtual = virtualFor(virtuals, one.hostname)
+    const key = `${one.namespace}/${one.hostname}:${port}`
+    const shared = encodedHost(key, virtual, share, (own) =>
+      serviceHost({ scope: own, port, gateway: 'mesh' }, one, virtual),
+    )
+    if (shared.domains.some((domain) => domains.has(domain))) {
+      push(serviceHost(context, one, virtual))
+      continue
+    }
+    for (const domain of shared.domains) domains.add(domain)
+    encoded.push(shared)
+  }
+  if (service === undefined) for (const host of bareHosts(context, virtuals.byHost)) push(host)
   if (!domains.has('*')) hosts.push(unknownHost(options))
-  return hosts
+  return { encoded, hosts }
+}
+
+interface Virtuals {
+  readonly byHost: ReadonlyMap<string, VirtualService>
+  /** The few among them that stand for many names. */
+  readonly patterns: readonly string[]
+}
+
+function virtualsOf(scope: Scope): Virtuals {
+  const byHost = firstForHost(scope.virtualServices('mesh'))
+  return { byHost, patterns: [...byHost.keys()].filter(isWildcard) }
+}
+
+function virtualFor({ byHost, patterns }: Virtuals, hostname: string): VirtualService | undefined {
+  const exact = byHost.get(hostname)
+  if (exact !== undefined) return exact
+  const pattern = mostSpecific(patterns, hostname)
+  return pattern === undefined ? undefined : byHost.get(pattern)
 }
 
 /** Services whose port speaks HTTP, or may. */
@@ -75,11 +124,9 @@ function firstForHost(virtuals: readonly VirtualService[]): ReadonlyMap<string, 
 function serviceHost(
   context: RouteContext,
   service: Service,
-  virtuals: ReadonlyMap<string, VirtualService>,
+  virtual: VirtualService | undefined,
 ): VirtualHost {
   const { hostname } = service
-  const pattern = virtuals.has(hostname) ? hostname : mostSpecific(virtuals.keys(), hostname)
-  const virtual = pattern === undefined ? undefined : virtuals.get(pattern)
   const written = virtual === undefined ? [] : virtualServiceRules(context, virtual)
   const attached = parentRules(context, service)
   const fallback = defaultRule(context, service)

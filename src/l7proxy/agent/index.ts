@@ -1,0 +1,2 @@
+/** The agent beside a stock Envoy. */
+export { runAgent } from './run.ts'
