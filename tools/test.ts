@@ -17,14 +17,14 @@ import { prepareTestTools } from './test-tools.ts'
 const root = resolve(import.meta.dirname, '..')
 process.chdir(root)
 
-/** Levels in the order of their cost; those that share the machine's network run one file at a time. */
+/** Levels in the order of their cost; those that make networks run one file at a time. */
 const levels: Record<string, { files: string[]; concurrency: number; timeoutMs: number }> = {
   unit: {
     files: ['src/**/*.test.ts', 'tools/**/*.test.ts', 'samples/**/*.test.ts'],
     concurrency: 2,
     timeoutMs: 120_000,
   },
-  registry: { files: ['test/registry/**/*.test.ts'], concurrency: 1, timeoutMs: 300_000 },
+  registry: { files: ['test/registry/**/*.test.ts'], concurrency: 2, timeoutMs: 300_000 },
   netns: { files: ['test/netns/**/*.test.ts'], concurrency: 1, timeoutMs: 300_000 },
   envoy: { files: ['test/envoy/**/*.test.ts'], concurrency: 1, timeoutMs: 300_000 },
   e2e: { files: ['test/e2e/**/*.test.ts'], concurrency: 1, timeoutMs: 600_000 },

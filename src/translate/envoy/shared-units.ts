@@ -4,6 +4,7 @@
  * be shared when its key says all that went into it besides the view and the mesh.
  */
 import { DependencyIndex } from '../reader.ts'
+import type { TranslatedResource } from '../types.ts'
 import type { ProxyView } from './proxy.ts'
 import type { MadeUnit, Unit } from './unit.ts'
 
@@ -24,6 +25,9 @@ export class SharedUnits {
   readonly #fieldSets = new Map<string, readonly (readonly Field[])[]>()
   readonly #interned = new Map<string, readonly (readonly Field[])[]>()
   readonly #signatures = new WeakMap<ProxyView, Map<readonly Field[], string>>()
+  readonly #numbers = new Map<string, string>()
+  /** The latest content of each name. */
+  readonly #contents = new Map<string, TranslatedResource>()
   #stale: readonly SharedUnit[] = []
 
   /** What the last change made obsolete; views that hold any of these make it again. */
@@ -52,7 +56,8 @@ export class SharedUnits {
   put(unit: Unit, view: ProxyView, read: ReadonlySet<Field>, made: MadeUnit): SharedUnit {
     const fields = this.#fieldsOf(unit, [...read].toSorted())
     const id = this.#id(unit, view, fields)
-    const entry: SharedUnit = { id, unit: unit.key, made, users: 0 }
+    const resources = made.resources.map((resource) => this.#onlyOne(resource))
+    const entry: SharedUnit = { id, unit: unit.key, made: { ...made, resources }, users: 0 }
     this.#entries.set(id, entry)
     this.#index.set(id, made.dependencies)
     return entry
@@ -64,8 +69,20 @@ export class SharedUnits {
     if (entry.users === 0 && this.#entries.get(entry.id) === entry) this.#forget(entry.id)
   }
 
+  /** What views made apart is mostly the same all the same: it is kept once. */
+  #onlyOne(resource: TranslatedResource): TranslatedResource {
+    const { typeUrl, name, version } = resource
+    if (version === '') return resource
+    const key = `${typeUrl} ${name}`
+    const known = this.#contents.get(key)
+    if (known?.version === version) return known
+    this.#contents.set(key, resource)
+    return resource
+  }
+
   /** Parts belong to no view; what is left of them is made again when it is needed. */
   sweep(): void {
+    this.#contents.clear()
     for (const { id, users } of this.#entries.values()) if (users === 0) this.#forget(id)
   }
 
@@ -91,11 +108,19 @@ export class SharedUnits {
     if (signatures === undefined) this.#signatures.set(view, (signatures = new Map()))
     let signature = signatures.get(fields)
     if (signature === undefined) {
-      signature = JSON.stringify(fields.map((field) => [field, view[field]]))
+      const text = JSON.stringify(fields.map((field) => [field, view[field]]))
+      // A number for each, so that ids are short: there are very many.
+      signature = this.#numbers.get(text) ?? String(this.#numbers.size)
+      this.#numbers.set(text, signature)
       signatures.set(fields, signature)
     }
     return `${unit.key} ${signature}`
   }
+}
+
+/** What a unit rests on that takes a shared part in: the part changes when its own dependencies do. */
+export function partDependency({ id }: SharedUnit): string {
+  return `part/${id}`
 }
 
 /** The view, and which of its fields are read through it. */
