@@ -79,7 +79,12 @@ describe('the node proxy on a failing network', { skip }, () => {
     const failed: string[] = []
     for (let round = 0; round < rounds; round++) {
       const transfers = [0, 1, 2, 3].map(async () => {
-        const received = await transfer(await connected(await dial()), 64 << 20)
+        // One that the reset met before it was open has nothing to be cut off from.
+        const socket = await dial()
+          .then(connected)
+          .catch(() => undefined)
+        if (socket === undefined) return
+        const received = await transfer(socket, 64 << 20)
         if (received.bytes === 64 << 20) torn.complete++
         else if (received.ended) torn.tornWithEnd++
         if (received.wrongAt !== undefined) torn.wrong++

@@ -51,7 +51,7 @@ import type { Problem } from './policies/problem.ts'
 import type { KeySets } from './policies/request-authentication.ts'
 import type { ProxyView } from './proxy.ts'
 import { sidecarRoutes } from './routes/sidecar.ts'
-import { recordedView, type SharedUnit, type SharedUnits } from './shared-units.ts'
+import { partDependency, recordedView, type SharedUnit, type SharedUnits } from './shared-units.ts'
 import { listenerAccessLogs } from './telemetry/access-log.ts'
 import { clusterUnit, type Made, type MadeUnit, makeUnit, resourceUnit, type Unit } from './unit.ts'
 
@@ -212,6 +212,7 @@ export class ViewTranslation {
   #staleUnits(touched: Iterable<string>, shared: SharedUnits | undefined): Set<string> {
     const stale = this.#index.stale(touched)
     for (const entry of shared?.stale ?? []) {
+      for (const key of this.#index.stale([partDependency(entry)])) stale.add(key)
       if (this.#held.get(entry.unit)?.shared === entry) stale.add(entry.unit)
     }
     // Other patches: everything may be different, though it is made from the same.
@@ -237,12 +238,15 @@ export class ViewTranslation {
     }
   }
 
+  /** A shared part of a unit; not shared, it is made with what the unit is made with. */
   #part(unit: Unit, input: ViewInput): MadeUnit {
     const { keySets, types, snapshot, memo } = input
+    const shared = this.#share(unit, input)
+    if (shared !== undefined) {
+      return { ...shared.made, dependencies: new Set([partDependency(shared)]) }
+    }
     const reader = new Reader(snapshot, memo)
-    return (
-      this.#share(unit, input)?.made ?? makeUnit(unit, { reader, keySets, view: this.view, types })
-    )
+    return makeUnit(unit, { reader, keySets, view: this.view, types })
   }
 
   /** The same as some other view has, or made for the first time. */
